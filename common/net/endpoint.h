@@ -1,0 +1,27 @@
+// Where servers are and how to reach them.
+#ifndef TFD_COMMON_NET_ENDPOINT_H_
+#define TFD_COMMON_NET_ENDPOINT_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "tfd/v1/job.pb.h"
+
+namespace tfd::net {
+
+// Boot id and network namespace of this process: two processes with the same
+// one reach each other over Unix sockets. Read once.
+const std::string& HostId();
+
+// What to give to Dial for `peer` as seen from here: "unix:PATH" on the same
+// host, else "HOST:PORT". InvalidArgument where there is neither.
+absl::StatusOr<std::string> DialTarget(const v1::Endpoint& peer);
+
+// "HOST:PORT", "unix:PATH" or "/PATH" as users write a coordinator's address;
+// gives "HOST:PORT" or "unix:PATH", or says what is wrong with it.
+absl::StatusOr<std::string> ParseAddress(std::string_view text);
+
+}  // namespace tfd::net
+
+#endif  // TFD_COMMON_NET_ENDPOINT_H_

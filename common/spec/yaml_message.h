@@ -1,0 +1,57 @@
+// YAML into a protobuf message through its descriptor, with everything that is
+// wrong reported at once, each with line and column.
+#ifndef TFD_COMMON_SPEC_YAML_MESSAGE_H_
+#define TFD_COMMON_SPEC_YAML_MESSAGE_H_
+
+#include <google/protobuf/message.h>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace tfd::spec {
+
+// Where a field was written: 1-based, 0 where it was not in the text.
+struct Position {
+  int line = 0;
+  int column = 0;
+};
+
+// One thing that is wrong.
+struct Problem {
+  Position position;
+  // The field, e.g. "optimizer.lr"; empty for the text as a whole.
+  std::string field;
+  // What is wrong, which value, what to do.
+  std::string message;
+};
+
+// FIELD → where it was written; so later checks can point at it.
+using Positions = std::map<std::string, Position>;
+
+// Fills `message` from `text`. Fields and enum values (in lower case) by their
+// names; message_rules.scalar_field and rules.quantity are understood;
+// ${NAME} expands from `variables`, `~/` at the start of a path from HOME in
+// them. An unknown name is a Problem that names the nearest known one; so is a
+// repeated key, a wrong type, an undefined variable. Positions is filled also
+// for what is right. Returns all problems, in the order of the text.
+std::vector<Problem> FillFromYaml(
+    std::string_view text, const std::map<std::string, std::string>& variables,
+    google::protobuf::Message* message, Positions* positions);
+
+// "a.b=c" as --set takes it: replaces one field, the value read as YAML.
+std::vector<Problem> SetField(
+    std::string_view assignment,
+    const std::map<std::string, std::string>& variables,
+    google::protobuf::Message* message);
+
+// InvalidArgument, one problem per line: "FILE:LINE:COLUMN: FIELD: MESSAGE".
+absl::Status ProblemsToStatus(std::string_view file,
+                              const std::vector<Problem>& problems);
+
+}  // namespace tfd::spec
+
+#endif  // TFD_COMMON_SPEC_YAML_MESSAGE_H_
