@@ -1,0 +1,16 @@
+// The headers of gRPC, Protobuf and Abseil that most files of the services
+// include, compiled once. Not to be included by hand.
+#include <grpcpp/grpcpp.h>
+#include <google/protobuf/message.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
