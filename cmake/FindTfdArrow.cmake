@@ -7,8 +7,10 @@
 #
 # The wheel's libparquet exports an OpenSSL of its own. Wherever it is linked,
 # Debian's libssl and libcrypto must come first, or gRPC's TLS binds to a mixture
-# of the two: hence the options in front of its path.
+# of the two: hence the option in front of its path. (One option and not five:
+# CMake removes repeated ones.)
 
+find_package(OpenSSL REQUIRED)
 find_package(Arrow 22 CONFIG QUIET)
 find_package(Parquet 22 CONFIG QUIET)
 if(Arrow_FOUND AND Parquet_FOUND)
@@ -65,7 +67,7 @@ if(Arrow_FOUND AND Parquet_FOUND)
 else()
   add_library(tfd_openssl_first INTERFACE IMPORTED)
   target_link_libraries(tfd_openssl_first INTERFACE
-    -Wl,--no-as-needed -lssl -lcrypto -Wl,--as-needed)
+    "-Wl,--push-state,--no-as-needed,${OPENSSL_SSL_LIBRARY},${OPENSSL_CRYPTO_LIBRARY},--pop-state")
   foreach(_lib arrow parquet)
     add_library(tfd_pyarrow_${_lib} SHARED IMPORTED)
     set_target_properties(tfd_pyarrow_${_lib} PROPERTIES

@@ -53,21 +53,26 @@ if(EXISTS "${_include}/google/protobuf" AND NOT _include MATCHES "^/usr/")
   set(_include "${CMAKE_BINARY_DIR}/torch-include")
 endif()
 
-set(_libraries "")
-foreach(_lib torch torch_cpu c10 torch_cuda c10_cuda)
-  if(NOT TfdTorch_${_lib}_LIBRARY)
-    continue()
-  endif()
-  add_library(tfd_torch_${_lib} SHARED IMPORTED)
-  set_target_properties(tfd_torch_${_lib} PROPERTIES
-    IMPORTED_LOCATION "${TfdTorch_${_lib}_LIBRARY}")
-  list(APPEND _libraries tfd_torch_${_lib})
-endforeach()
-
 # --no-as-needed: operators and devices register themselves when the libraries
-# are loaded, and no symbol of ours would keep them.
+# are loaded, and no symbol of ours would keep them. (In one option, because
+# CMake removes repeated ones.)
+set(_link "-Wl,--push-state,--no-as-needed")
+set(_folders "")
+foreach(_lib torch torch_cpu c10 torch_cuda c10_cuda)
+  if(TfdTorch_${_lib}_LIBRARY)
+    string(APPEND _link ",${TfdTorch_${_lib}_LIBRARY}")
+    get_filename_component(_folder "${TfdTorch_${_lib}_LIBRARY}" DIRECTORY)
+    list(APPEND _folders "${_folder}")
+  endif()
+endforeach()
+string(APPEND _link ",--pop-state")
+list(REMOVE_DUPLICATES _folders)
+list(REMOVE_ITEM _folders ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES})
+
 add_library(tfd::torch INTERFACE IMPORTED)
 target_include_directories(tfd::torch SYSTEM INTERFACE
   "${_include}" "${_include}/torch/csrc/api/include")
-target_link_libraries(tfd::torch INTERFACE
-  -Wl,--no-as-needed ${_libraries} -Wl,--as-needed Threads::Threads)
+target_link_libraries(tfd::torch INTERFACE "${_link}" Threads::Threads)
+foreach(_folder IN LISTS _folders)
+  target_link_options(tfd::torch INTERFACE "-Wl,-rpath,${_folder}")
+endforeach()

@@ -6,13 +6,13 @@ set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_LINK_DEPENDS_NO_SHARED ON)
 set(CMAKE_COLOR_DIAGNOSTICS ON)
 
 # Programs find each other as siblings, so all of them are in one folder.
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
-# Arrow may lie in a Python wheel: an installed program finds it there again.
+# Arrow may lie in a Python wheel: built and installed programs find it there.
+set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib")
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 
@@ -23,6 +23,10 @@ endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1")
+
+# One setting for libraries and programs: a precompiled header made with -fPIC is
+# refused by a file compiled with -fPIE.
+add_compile_options(-fPIC)
 
 add_library(tfd_flags INTERFACE)
 target_compile_options(tfd_flags INTERFACE

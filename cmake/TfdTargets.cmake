@@ -14,6 +14,11 @@
 #     LABEL unit                         # unit (the default) or cluster
 #     TIMEOUT 60)                        # seconds for one test case
 #
+# Programs are built into <build folder>/bin and tests into <build folder>/tests:
+# a test finds a program at ../bin from its own executable (/proc/self/exe), and
+# the sources at the macro TFD_SOURCE_DIR. (A macro with the build folder's path
+# would make the compiler cache miss in every other build folder.)
+#
 # A folder is built alone with TFD_FOLDERS, for example
 #   cmake --preset release -B build/mine -DTFD_FOLDERS="proto;common;tests"
 # and a test executable with `ninja -C build/mine tfd_common_test`.
@@ -143,8 +148,7 @@ function(tfd_test name)
   target_link_libraries(${name} PRIVATE
     ${arg_DEPS} ${arg_PRIVATE_DEPS} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
-    TFD_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
-    TFD_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+    TFD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   _tfd_finish(${name})
