@@ -18,6 +18,8 @@ namespace tfd::spec {
 struct Position {
   int line = 0;
   int column = 0;
+  // Where it came from when not from the text: "--set optimizer.lr=1".
+  std::string origin = {};
 };
 
 // One thing that is wrong.
@@ -27,6 +29,9 @@ struct Problem {
   std::string field;
   // What is wrong, which value, what to do.
   std::string message;
+  // For an unknown name, the path of the field that was probably meant; else
+  // empty.
+  std::string suggestion = {};
 };
 
 // FIELD → where it was written; so later checks can point at it.
@@ -42,13 +47,19 @@ std::vector<Problem> FillFromYaml(
     std::string_view text, const std::map<std::string, std::string>& variables,
     google::protobuf::Message* message, Positions* positions);
 
-// "a.b=c" as --set takes it: replaces one field, the value read as YAML.
+// "a.b=c" as --set takes it: replaces one field, the value read as YAML. Also
+// "list[0]=c" (one past the end appends), "map.key=c", and "a.b=", which takes
+// the field away, so that its default counts. A scalar for a message fills its
+// scalar_field and leaves the others. A part that is wrong changes nothing.
+// Where it was written goes to `positions`, unless null, as an origin.
 std::vector<Problem> SetField(
     std::string_view assignment,
     const std::map<std::string, std::string>& variables,
-    google::protobuf::Message* message);
+    google::protobuf::Message* message, Positions* positions = nullptr);
 
-// InvalidArgument, one problem per line: "FILE:LINE:COLUMN: FIELD: MESSAGE".
+// InvalidArgument, one problem per line: "FILE:LINE:COLUMN: FIELD: MESSAGE",
+// "ORIGIN: FIELD: MESSAGE" or, where neither is known, "FILE: FIELD: MESSAGE".
+// OK where there are none.
 absl::Status ProblemsToStatus(std::string_view file,
                               const std::vector<Problem>& problems);
 
