@@ -56,6 +56,9 @@ class ChildProcess {
   absl::StatusOr<ChildExit> Wait(absl::Duration timeout);
   // SIGTERM, and SIGKILL after `grace`.
   ChildExit Stop(absl::Duration grace);
+  // Lets the child go on by itself: it is neither killed nor waited for any
+  // more. Gives its pid.
+  pid_t Release();
 
  private:
   explicit ChildProcess(pid_t pid, int pid_descriptor);
