@@ -1,0 +1,138 @@
+// A worker's side of the tensor exchange: pushes the gradient of each chunk to
+// the shard that holds it, and gets the new parameters back. Knows nothing of
+// models or devices: two flat float32 buffers in memory, cut by a layout.
+//
+//   auto exchange = Exchange::Open(options, parameters, deadline);
+//   exchange->Initialise(deadline);            // first parameters are there
+//   for each step t from exchange->step():
+//     compute the gradient of batch k into `gradient`
+//     exchange->BeginStep({.step = t, .weight = records, .batch = k});
+//     exchange->PushAll(gradient);             // or PushChunk as they get
+//     ready exchange->WaitStep(deadline);            // `parameters` are the
+//     new ones
+#ifndef TFD_PS_SHARD_CLIENT_H_
+#define TFD_PS_SHARD_CLIENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "tensor/layout.h"
+#include "tfd/v1/task.pb.h"
+
+namespace tfd::ps {
+
+// One shard server and how to reach it.
+struct ShardAddress {
+  std::string task;    // ps/0
+  std::string target;  // as net::Dial takes it
+};
+
+// The tasks of role ps of a membership, in the order of their numbers, each
+// with the target to dial from here (a Unix socket on the same host).
+absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
+    const v1::Membership& membership);
+
+struct ExchangeOptions {
+  // This worker.
+  std::string task;
+  uint64_t incarnation = 0;
+  uint64_t generation = 0;
+  std::string token;
+  // The seat it fills: members[slot] of the layout.
+  uint32_t slot = 0;
+  // In the order of layout.group().shards().
+  std::vector<ShardAddress> shards;
+  // The length of the training; the same for every worker.
+  int64_t total_steps = 0;
+  int64_t steps_per_epoch = 0;
+  int64_t records = 0;
+  // How long a shard may be out of reach before the exchange gives up.
+  absl::Duration reconnect_timeout = absl::Seconds(30);
+  // Checksums on the payloads (for networks that one does not trust).
+  bool checksums = false;
+};
+
+// What this worker gives in one step.
+struct StepInfo {
+  // From 0.
+  int64_t step = 0;
+  // The loss's denominator: the number of records of the batch.
+  double weight = 0;
+  // The batch's number in its epoch.
+  uint64_t batch = 0;
+  // No batch in this step: nothing is pushed by the caller, the exchange tells
+  // the shards by itself.
+  bool idle = false;
+};
+
+// Since the exchange was opened.
+struct ExchangeStats {
+  int64_t steps = 0;
+  // On the wire, headers included.
+  uint64_t bytes_sent = 0;
+  uint64_t bytes_received = 0;
+  // Tensor bytes copied by this process outside the kernel: from the received
+  // message into the parameter buffer. What is sent is not copied.
+  uint64_t bytes_copied = 0;
+  // In WaitStep.
+  absl::Duration waited;
+  uint64_t reconnects = 0;
+};
+
+// Thread-safe: chunks may be pushed from any thread. One step at a time.
+//
+// The first failure (a shard refuses, stays out of reach, answers nonsense) is
+// kept: everything afterwards returns it, and the task should end with it.
+class Exchange {
+ public:
+  // Opens every shard: checks protocol, generation and layout on both sides.
+  // Shards that are not there yet are waited for until `deadline`, then named.
+  // `parameters` has layout.elements() and outlives the exchange.
+  static absl::StatusOr<std::unique_ptr<Exchange>> Open(
+      const ExchangeOptions& options, const tensor::Layout& layout,
+      absl::Span<float> parameters, absl::Time deadline);
+  virtual ~Exchange() = default;
+
+  // The step to take next: 0, or that of the checkpoint the shards restored.
+  virtual int64_t step() const = 0;
+  // The shards had parameters already (restored, or another incarnation of
+  // slot 0 sent them).
+  virtual bool initialised() const = 0;
+
+  // Once, before the first step. Where the shards have no parameters, slot 0
+  // sends what is in `parameters` and everybody else waits for it; then all
+  // have the same in `parameters`.
+  virtual absl::Status Initialise(absl::Time deadline) = 0;
+
+  // Starts a step. The step before must be complete. Never blocks.
+  virtual absl::Status BeginStep(const StepInfo& step) = 0;
+
+  // The gradient of one chunk (layout.ChunkRange(chunk).elements() floats) is
+  // ready. Never blocks and copies nothing: `gradient` stays as it is until
+  // WaitStep has returned. From now on the chunk's part of `parameters` may be
+  // overwritten with the new ones at any moment. Once per chunk and step.
+  virtual absl::Status PushChunk(uint32_t chunk, const float* gradient) = 0;
+  // Every chunk of this step that has not been pushed, from the flat gradient
+  // (layout.elements() floats).
+  virtual absl::Status PushAll(const float* gradient) = 0;
+
+  // Until the new parameters of every chunk are in `parameters` and nobody
+  // reads the gradient any more. DeadlineExceeded names the shards, the step
+  // and the chunks it waits for; it may be called again.
+  virtual absl::Status WaitStep(absl::Time deadline) = 0;
+
+  virtual ExchangeStats stats() const = 0;
+
+ protected:
+  Exchange() = default;
+};
+
+}  // namespace tfd::ps
+
+#endif  // TFD_PS_SHARD_CLIENT_H_
