@@ -22,7 +22,7 @@ size_t SizeBytes(Dtype dtype) {
   return 0;
 }
 
-std::string_view DtypeName(Dtype dtype) {
+const char* DtypeName(Dtype dtype) {
   switch (dtype) {
     case Dtype::kUint8:
       return "uint8";

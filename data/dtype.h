@@ -4,7 +4,6 @@
 #define TFD_DATA_DTYPE_H_
 
 #include <cstddef>
-#include <string_view>
 
 namespace tfd::data {
 
@@ -25,7 +24,7 @@ enum class Dtype {
 size_t SizeBytes(Dtype dtype);
 
 // "uint8", "float32", as in model.json.
-std::string_view DtypeName(Dtype dtype);
+const char* DtypeName(Dtype dtype);
 
 }  // namespace tfd::data
 
