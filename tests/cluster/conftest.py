@@ -1,0 +1,75 @@
+"""Fixtures for tests with real processes: the built programs, small data, and
+the promise that nothing is left behind."""
+
+import pathlib
+
+import pytest
+
+from cluster import Cluster
+from processes import Programs, leftovers
+from records import write_csv, write_idx_pair
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """The built programs in an environment of the test's own. After the test no
+    process of it may be alive and its temporary folder must be empty."""
+    programs = Programs(tmp_path)
+    yield programs
+    left = leftovers(tmp_path)
+    for process in left:
+        process.kill()
+    assert not left, f"processes left behind: {left}"
+    files = [str(path) for path in programs.temp_folder.iterdir()]
+    assert not files, f"temporary files left behind: {files}"
+    programs.temp_folder.rmdir()
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Small images of four classes that a linear model tells apart, as IDX and
+    CSV."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_idx_pair(folder, "train", records=2000, seed=1)
+    write_idx_pair(folder, "test", records=500, seed=2)
+    write_csv(folder / "train.csv", records=2000, seed=1)
+    write_csv(folder / "test.csv", records=500, seed=2)
+    return folder
+
+
+@pytest.fixture
+def cluster(programs):
+    """A cluster of `tfd up`, ended after the test."""
+    with Cluster(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def spec_file(tmp_path, data):
+    """Writes a spec that trains the small images, with changes."""
+
+    def write(name="small.yaml", **changes) -> pathlib.Path:
+        fields = {
+            "name": "small",
+            "model": "{builtin: mlp, hidden: [16], classes: 4}",
+            "loss": "cross_entropy",
+            "optimizer": "{name: adam, lr: 0.01}",
+            "tasks": "{ps: {count: 1, cpus: 0.5}, worker: {count: 2, cpus: 1},"
+            " evaluator: {count: 1, cpus: 0.5}}",
+            "data": "{train: {format: idx, features: data/train-features,"
+            " labels: data/train-labels, batch_size: 32},"
+            " validation: {format: idx, features: data/test-features,"
+            " labels: data/test-labels, batch_size: 100}}",
+            "stop": "{epochs: 3}",
+            "storage": "storage",
+            "checkpoint": "{every_steps: 20, keep: 2}",
+        }
+        fields.update(changes)
+        path = tmp_path / name
+        path.write_text(
+            "".join(f"{key}: {value}\n" for key, value in fields.items() if value)
+        )
+        return path
+
+    return write
