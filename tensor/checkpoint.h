@@ -16,7 +16,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -68,7 +67,7 @@ class CheckpointReader {
   absl::Status ReadParameters(FlatRange range, absl::Span<float> out) const;
   // The same of an optimizer state, e.g. "adam.m". NotFound naming the states
   // that there are.
-  absl::Status ReadState(std::string_view state, FlatRange range,
+  absl::Status ReadState(const std::string& state, FlatRange range,
                          absl::Span<float> out) const;
   // Names of the states there are.
   std::vector<std::string> StateNames() const;
@@ -86,9 +85,9 @@ class CheckpointReader {
   CheckpointReader() = default;
   absl::Status Index();
   absl::Status AddToIndex(size_t file, size_t tensor);
-  absl::Status CheckComplete(std::string_view what,
+  absl::Status CheckComplete(const std::string& what,
                              const Sources& sources) const;
-  absl::Status Read(std::string_view what, const Sources& sources,
+  absl::Status Read(const std::string& what, const Sources& sources,
                     FlatRange range, absl::Span<float> out) const;
 
   v1::CheckpointManifest manifest_;
@@ -105,7 +104,7 @@ class CheckpointReader {
 class CheckpointStore {
  public:
   // `storage` as in the spec (storage.uri).
-  static absl::StatusOr<CheckpointStore> Open(std::string_view storage);
+  static absl::StatusOr<CheckpointStore> Open(const std::string& storage);
   CheckpointStore(FileSystem* file_system, std::string storage_path);
 
   // Its folder, as v1::CheckpointRef.uri has it.

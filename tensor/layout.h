@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -95,7 +94,7 @@ class Layout {
   std::vector<TensorPiece> Pieces(FlatRange range) const;
 
   // Slot of a task, or NotFound naming the members.
-  absl::StatusOr<uint32_t> SlotOf(std::string_view task) const;
+  absl::StatusOr<uint32_t> SlotOf(const std::string& task) const;
 
   // Equal layouts have equal fingerprints (64 bits of a hash of the message).
   uint64_t Fingerprint() const { return fingerprint_; }
@@ -121,9 +120,9 @@ std::string PieceName(const v1::TensorInfo& tensor, uint64_t begin,
 // that call them `a_is` and `b_is`; empty where they are the same.
 std::string DescribeTensorDifference(
     const google::protobuf::RepeatedPtrField<v1::TensorInfo>& a,
-    std::string_view a_is,
+    const char* a_is,
     const google::protobuf::RepeatedPtrField<v1::TensorInfo>& b,
-    std::string_view b_is);
+    const char* b_is);
 
 }  // namespace tfd::tensor
 

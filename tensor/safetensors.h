@@ -9,7 +9,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,7 +22,7 @@ namespace tfd::tensor {
 enum class DType { kBool, kU8, kI8, kI16, kF16, kBF16, kI32, kF32, kI64, kF64 };
 
 // "F32" and so on, as in the header.
-std::string_view DTypeName(DType type);
+const char* DTypeName(DType type);
 size_t DTypeBytes(DType type);
 
 // One tensor to write. `data` is one or more spans that together have the size
@@ -76,7 +75,7 @@ class SafetensorsReader {
     return metadata_;
   }
   // NotFound naming the file.
-  absl::StatusOr<const TensorEntry*> Find(std::string_view tensor) const;
+  absl::StatusOr<const TensorEntry*> Find(const std::string& tensor) const;
 
   // Elements [first, first + out.size()) of an F32 tensor. InvalidArgument
   // for another type or range.
@@ -92,7 +91,7 @@ class SafetensorsReader {
 
  private:
   SafetensorsReader() = default;
-  absl::Status ParseHeader(std::string_view text, uint64_t data_begin);
+  absl::Status ParseHeader(const std::string& text, uint64_t data_begin);
 
   std::unique_ptr<RandomAccessFile> file_;
   std::string name_;

@@ -1,0 +1,442 @@
+#include "tensor/chunk_codec.h"
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/crc32c.h"
+#include "common/status.h"
+
+namespace tfd::tensor {
+namespace {
+
+// protobuf's wire types.
+enum WireType : uint32_t {
+  kVarint = 0,
+  kFixed64 = 1,
+  kLengthDelimited = 2,
+  kFixed32 = 5,
+};
+
+constexpr size_t kMaxVarintBytes = 10;
+// Everything of a header but an error's message.
+constexpr size_t kMaxFixedHeaderBytes = 128;
+constexpr size_t kMaxErrorMessageBytes = 16 << 10;
+constexpr uint32_t kPayloadField = 15;
+
+// ---------------------------------------------------------------- writing
+
+// Appends fields to a buffer that is large enough; zero is left out, as in
+// proto3.
+class Writer {
+ public:
+  explicit Writer(char* at) : begin_(at), at_(at) {}
+
+  void Varint(uint32_t field, uint64_t value) {
+    if (value == 0) return;
+    Raw(field << 3 | kVarint);
+    Raw(value);
+  }
+  void Double(uint32_t field, double value) {
+    uint64_t bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    if (bits == 0) return;
+    Raw(field << 3 | kFixed64);
+    Bytes(&bits, sizeof(bits));
+  }
+  void Fixed32(uint32_t field, uint32_t value) {
+    if (value == 0) return;
+    Raw(field << 3 | kFixed32);
+    Bytes(&value, sizeof(value));
+  }
+  void String(uint32_t field, absl::string_view text) {
+    if (text.empty()) return;
+    Length(field, text.size());
+    Bytes(text.data(), text.size());
+  }
+  void Length(uint32_t field, size_t length) {
+    Raw(field << 3 | kLengthDelimited);
+    Raw(length);
+  }
+  size_t size() const { return at_ - begin_; }
+
+ private:
+  void Raw(uint64_t value) {
+    while (value >= 0x80) {
+      *at_++ = static_cast<char>(value | 0x80);
+      value >>= 7;
+    }
+    *at_++ = static_cast<char>(value);
+  }
+  void Bytes(const void* data, size_t size) {
+    std::memcpy(at_, data, size);
+    at_ += size;
+  }
+
+  char* const begin_;
+  char* at_;
+};
+
+grpc::ByteBuffer WithPayload(const char* header, size_t header_bytes,
+                             ByteSpan payload, PayloadRelease release) {
+  if (payload.empty()) {
+    if (release.function != nullptr) release.function(release.argument);
+    const grpc::Slice slice(header, header_bytes);
+    return grpc::ByteBuffer(&slice, 1);
+  }
+  void* data = const_cast<std::byte*>(payload.data());
+  const grpc::Slice slices[] = {
+      grpc::Slice(header, header_bytes),
+      release.function == nullptr
+          ? grpc::Slice(data, payload.size(), grpc::Slice::STATIC_SLICE)
+          : grpc::Slice(data, payload.size(), release.function,
+                        release.argument),
+  };
+  return grpc::ByteBuffer(slices, 2);
+}
+
+// ---------------------------------------------------------------- reading
+
+absl::Status Wrong(absl::string_view field, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", what));
+}
+
+// Reads over the slices of a message. `field` is only for messages.
+class Cursor {
+ public:
+  explicit Cursor(const std::vector<grpc::Slice>& slices) : slices_(slices) {
+    for (const grpc::Slice& slice : slices) left_ += slice.size();
+  }
+
+  bool done() const { return left_ == 0; }
+  size_t left() const { return left_; }
+
+  absl::StatusOr<uint64_t> Varint(absl::string_view field) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < kMaxVarintBytes; ++i) {
+      if (left_ == 0) return Wrong(field, "the message ends inside a number");
+      const uint8_t byte = NextByte();
+      // The tenth byte has room for one bit.
+      if (i + 1 == kMaxVarintBytes && byte > 1) break;
+      value |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
+      if ((byte & 0x80) == 0) return value;
+    }
+    return Wrong(field, "a number of more than 64 bits");
+  }
+
+  absl::Status Bytes(absl::string_view field, size_t size, void* out) {
+    if (size > left_) {
+      return Wrong(field, absl::StrCat("the message ends ", left_,
+                                       " bytes into ", size));
+    }
+    auto* to = static_cast<char*>(out);
+    for (size_t i = 0; i < size; ++i) to[i] = static_cast<char>(NextByte());
+    return absl::OkStatus();
+  }
+
+  // The next `size` bytes (at most left()) as spans; without `spans` they are
+  // skipped.
+  void Take(size_t size, absl::InlinedVector<ByteSpan, 4>* spans) {
+    left_ -= size;
+    while (size > 0) {
+      const grpc::Slice& slice = slices_[slice_];
+      const size_t here = std::min(size, slice.size() - offset_);
+      if (spans != nullptr && here > 0) {
+        spans->push_back(
+            {reinterpret_cast<const std::byte*>(slice.begin()) + offset_,
+             here});
+      }
+      size -= here;
+      offset_ += here;
+      if (offset_ == slice.size()) {
+        ++slice_;
+        offset_ = 0;
+      }
+    }
+  }
+
+ private:
+  uint8_t NextByte() {
+    while (offset_ == slices_[slice_].size()) {
+      ++slice_;
+      offset_ = 0;
+    }
+    --left_;
+    return slices_[slice_].begin()[offset_++];
+  }
+
+  const std::vector<grpc::Slice>& slices_;
+  size_t slice_ = 0;
+  size_t offset_ = 0;
+  size_t left_ = 0;
+};
+
+absl::Status SkipField(Cursor& cursor, uint32_t wire_type) {
+  size_t size = 0;
+  switch (wire_type) {
+    case kVarint:
+      return cursor.Varint("unknown field").status();
+    case kFixed64:
+      size = 8;
+      break;
+    case kFixed32:
+      size = 4;
+      break;
+    case kLengthDelimited: {
+      TFD_ASSIGN_OR_RETURN(const uint64_t length,
+                           cursor.Varint("unknown field"));
+      size = length;
+      break;
+    }
+    default:
+      return Wrong("unknown field",
+                   absl::StrCat("wire type ", wire_type, " is not supported"));
+  }
+  if (size > cursor.left()) {
+    return Wrong("unknown field", "the message ends inside it");
+  }
+  cursor.Take(size, nullptr);
+  return absl::OkStatus();
+}
+
+template <typename Integer>
+absl::Status ReadInteger(Cursor& cursor, absl::string_view field,
+                         Integer* out) {
+  TFD_ASSIGN_OR_RETURN(const uint64_t value, cursor.Varint(field));
+  if (value > static_cast<uint64_t>(std::numeric_limits<Integer>::max())) {
+    return Wrong(field, absl::StrCat(value, " is out of range"));
+  }
+  *out = static_cast<Integer>(value);
+  return absl::OkStatus();
+}
+
+absl::Status ReadKind(Cursor& cursor, v1::ChunkKind* out) {
+  int number = 0;
+  TFD_RETURN_IF_ERROR(ReadInteger(cursor, "kind", &number));
+  if (number == 0 || !v1::ChunkKind_IsValid(number)) {
+    return Wrong("kind", absl::StrCat(number, " is none of INIT, PUSH, PULL"));
+  }
+  *out = static_cast<v1::ChunkKind>(number);
+  return absl::OkStatus();
+}
+
+absl::Status ReadPayload(Cursor& cursor, size_t max_bytes,
+                         absl::InlinedVector<ByteSpan, 4>* spans) {
+  TFD_ASSIGN_OR_RETURN(const uint64_t size, cursor.Varint("payload"));
+  if (size > max_bytes) {
+    return Wrong("payload", absl::StrCat(size, " bytes, where at most ",
+                                         max_bytes, " are expected"));
+  }
+  if (size > cursor.left()) {
+    return Wrong("payload", absl::StrCat(size,
+                                         " bytes announced, but the "
+                                         "message ends after ",
+                                         cursor.left()));
+  }
+  spans->clear();
+  cursor.Take(size, spans);
+  return absl::OkStatus();
+}
+
+// What both messages have: a name for errors, and per field number its name
+// and wire type.
+struct FieldInfo {
+  uint32_t number;
+  absl::string_view name;
+  uint32_t wire_type;
+};
+
+constexpr FieldInfo kRequestFields[] = {
+    {1, "generation", kVarint},
+    {2, "kind", kVarint},
+    {3, "slot", kVarint},
+    {4, "step", kVarint},
+    {5, "chunk", kVarint},
+    {6, "weight", kFixed64},
+    {7, "idle", kVarint},
+    {8, "batch", kVarint},
+    {9, "payload_crc32c", kFixed32},
+    {kPayloadField, "payload", kLengthDelimited}};
+
+constexpr FieldInfo kReplyFields[] = {
+    {1, "kind", kVarint},
+    {2, "chunk", kVarint},
+    {3, "step", kVarint},
+    {4, "code", kVarint},
+    {5, "message", kLengthDelimited},
+    {kPayloadField, "payload", kLengthDelimited}};
+
+absl::Status ReadRequestField(Cursor& cursor, const FieldInfo& field,
+                              ChunkRequest* out) {
+  switch (field.number) {
+    case 1:
+      return ReadInteger(cursor, field.name, &out->generation);
+    case 2:
+      return ReadKind(cursor, &out->kind);
+    case 3:
+      return ReadInteger(cursor, field.name, &out->slot);
+    case 4:
+      return ReadInteger(cursor, field.name, &out->step);
+    case 5:
+      return ReadInteger(cursor, field.name, &out->chunk);
+    case 6:
+      return cursor.Bytes(field.name, sizeof(out->weight), &out->weight);
+    case 7: {
+      TFD_ASSIGN_OR_RETURN(const uint64_t value, cursor.Varint(field.name));
+      out->idle = value != 0;
+      return absl::OkStatus();
+    }
+    case 8:
+      return ReadInteger(cursor, field.name, &out->batch);
+    default:
+      return cursor.Bytes(field.name, sizeof(out->payload_crc32c),
+                          &out->payload_crc32c);
+  }
+}
+
+absl::Status ReadReplyField(Cursor& cursor, const FieldInfo& field,
+                            ChunkReply* out) {
+  switch (field.number) {
+    case 1:
+      return ReadKind(cursor, &out->kind);
+    case 2:
+      return ReadInteger(cursor, field.name, &out->chunk);
+    case 3:
+      return ReadInteger(cursor, field.name, &out->step);
+    case 4:
+      return ReadInteger(cursor, field.name, &out->code);
+    default: {
+      TFD_ASSIGN_OR_RETURN(const uint64_t size, cursor.Varint(field.name));
+      if (size > kMaxErrorMessageBytes) {
+        return Wrong(field.name,
+                     absl::StrCat(size, " bytes, where at most ",
+                                  kMaxErrorMessageBytes, " are expected"));
+      }
+      out->message.resize(size);
+      return cursor.Bytes(field.name, size, out->message.data());
+    }
+  }
+}
+
+// Reads every field of `message`; `read_field` takes all but the payload.
+template <size_t n, typename ReadField>
+absl::StatusOr<Payload> ReadMessage(const grpc::ByteBuffer& message,
+                                    const FieldInfo (&fields)[n],
+                                    size_t max_payload_bytes,
+                                    ReadField read_field) {
+  auto slices = std::make_shared<std::vector<grpc::Slice>>();
+  if (const grpc::Status status = message.Dump(slices.get()); !status.ok()) {
+    return absl::InvalidArgumentError(status.error_message());
+  }
+  Cursor cursor(*slices);
+  absl::InlinedVector<ByteSpan, 4> spans;
+  while (!cursor.done()) {
+    TFD_ASSIGN_OR_RETURN(const uint64_t tag, cursor.Varint("tag"));
+    const uint64_t number = tag >> 3;
+    const uint32_t wire_type = tag & 7;
+    if (number == 0) return Wrong("tag", "field number 0");
+    const FieldInfo* field =
+        std::find_if(std::begin(fields), std::end(fields),
+                     [&](const FieldInfo& f) { return f.number == number; });
+    if (field == std::end(fields)) {
+      TFD_RETURN_IF_ERROR(SkipField(cursor, wire_type));
+      continue;
+    }
+    if (wire_type != field->wire_type) {
+      return Wrong(field->name, absl::StrCat("wire type ", wire_type,
+                                             " instead of ", field->wire_type));
+    }
+    TFD_RETURN_IF_ERROR(number == kPayloadField
+                            ? ReadPayload(cursor, max_payload_bytes, &spans)
+                            : read_field(cursor, *field));
+  }
+  return Payload(std::move(spans), std::move(slices));
+}
+
+}  // namespace
+
+Payload::Payload(absl::InlinedVector<ByteSpan, 4> spans,
+                 std::shared_ptr<const void> owner)
+    : spans_(std::move(spans)),
+      size_bytes_(TotalBytes(spans_)),
+      owner_(std::move(owner)) {}
+
+grpc::ByteBuffer EncodeChunkRequest(const ChunkRequest& header,
+                                    ByteSpan payload, PayloadRelease release) {
+  char buffer[kMaxFixedHeaderBytes];
+  Writer writer(buffer);
+  writer.Varint(1, header.generation);
+  writer.Varint(2, header.kind);
+  writer.Varint(3, header.slot);
+  writer.Varint(4, header.step);
+  writer.Varint(5, header.chunk);
+  writer.Double(6, header.weight);
+  writer.Varint(7, header.idle ? 1 : 0);
+  writer.Varint(8, header.batch);
+  writer.Fixed32(9, header.payload_crc32c);
+  if (!payload.empty()) writer.Length(kPayloadField, payload.size());
+  return WithPayload(buffer, writer.size(), payload, release);
+}
+
+grpc::ByteBuffer EncodeChunkReply(const ChunkReply& header, ByteSpan payload,
+                                  PayloadRelease release) {
+  const absl::string_view message =
+      absl::string_view(header.message).substr(0, kMaxErrorMessageBytes);
+  absl::InlinedVector<char, kMaxFixedHeaderBytes> buffer(kMaxFixedHeaderBytes +
+                                                         message.size());
+  Writer writer(buffer.data());
+  writer.Varint(1, header.kind);
+  writer.Varint(2, header.chunk);
+  writer.Varint(3, header.step);
+  writer.Varint(4, static_cast<uint32_t>(header.code));
+  writer.String(5, message);
+  if (!payload.empty()) writer.Length(kPayloadField, payload.size());
+  return WithPayload(buffer.data(), writer.size(), payload, release);
+}
+
+absl::StatusOr<ReceivedRequest> ParseChunkRequest(
+    const grpc::ByteBuffer& message, size_t max_payload_bytes) {
+  ReceivedRequest request;
+  absl::StatusOr<Payload> payload =
+      ReadMessage(message, kRequestFields, max_payload_bytes,
+                  [&](Cursor& cursor, const FieldInfo& field) {
+                    return ReadRequestField(cursor, field, &request.header);
+                  });
+  if (!payload.ok()) return Annotate(payload.status(), "chunk request");
+  request.payload = *std::move(payload);
+  return request;
+}
+
+absl::StatusOr<ReceivedReply> ParseChunkReply(const grpc::ByteBuffer& message,
+                                              size_t max_payload_bytes) {
+  ReceivedReply reply;
+  absl::StatusOr<Payload> payload =
+      ReadMessage(message, kReplyFields, max_payload_bytes,
+                  [&](Cursor& cursor, const FieldInfo& field) {
+                    return ReadReplyField(cursor, field, &reply.header);
+                  });
+  if (!payload.ok()) return Annotate(payload.status(), "chunk reply");
+  reply.payload = *std::move(payload);
+  return reply;
+}
+
+absl::Status CheckPayloadCrc(uint32_t crc32c, const Payload& payload) {
+  if (crc32c == 0) return absl::OkStatus();
+  uint32_t actual = 0;
+  for (const ByteSpan span : payload.spans()) {
+    actual = ExtendCrc32c(actual, span.data(), span.size());
+  }
+  if (actual == crc32c) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("payload_crc32c: ", absl::Hex(crc32c),
+                   " was sent, the payload that arrived has ",
+                   absl::Hex(actual), "; it was changed on its way"));
+}
+
+}  // namespace tfd::tensor

@@ -1,0 +1,106 @@
+// ChunkRequest and ChunkReply (proto/tfd/v1/shard.proto) by hand: a message is
+// valid protobuf, but its payload is sent from where it is and read where it
+// arrived. The one place that knows their wire format.
+#ifndef TFD_TENSOR_CHUNK_CODEC_H_
+#define TFD_TENSOR_CHUNK_CODEC_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "tensor/accumulate.h"
+#include "tfd/v1/shard.pb.h"
+
+namespace grpc {
+class ByteBuffer;
+}
+
+namespace tfd::tensor {
+
+// Bytes that arrived, in one or more spans, kept alive by this object.
+// Move-only; thread-compatible.
+class Payload {
+ public:
+  Payload() = default;
+  // `owner` keeps the memory of `spans`.
+  Payload(absl::InlinedVector<ByteSpan, 4> spans,
+          std::shared_ptr<const void> owner);
+  Payload(Payload&&) = default;
+  Payload& operator=(Payload&&) = default;
+
+  absl::Span<const ByteSpan> spans() const { return spans_; }
+  size_t size_bytes() const { return size_bytes_; }
+
+ private:
+  absl::InlinedVector<ByteSpan, 4> spans_;
+  size_t size_bytes_ = 0;
+  std::shared_ptr<const void> owner_;
+};
+
+// As in the .proto, without the payload.
+struct ChunkRequest {
+  uint64_t generation = 0;
+  v1::ChunkKind kind = v1::CHUNK_KIND_UNSPECIFIED;
+  uint32_t slot = 0;
+  uint64_t step = 0;
+  uint32_t chunk = 0;
+  double weight = 0;
+  bool idle = false;
+  uint64_t batch = 0;
+  // 0: none.
+  uint32_t payload_crc32c = 0;
+};
+
+struct ChunkReply {
+  v1::ChunkKind kind = v1::CHUNK_KIND_UNSPECIFIED;
+  uint32_t chunk = 0;
+  uint64_t step = 0;
+  // absl::StatusCode's numbers; 0 is OK.
+  int32_t code = 0;
+  std::string message;
+};
+
+struct ReceivedRequest {
+  ChunkRequest header;
+  Payload payload;
+};
+
+struct ReceivedReply {
+  ChunkReply header;
+  Payload payload;
+};
+
+// What to call, on any thread, once nobody reads a sent payload any more.
+// Called exactly once, also where the message is never sent.
+struct PayloadRelease {
+  void (*function)(void*) = nullptr;
+  void* argument = nullptr;
+};
+
+// `payload` is not copied and stays unchanged until `release` is called. An
+// empty one is left out, and released at once.
+grpc::ByteBuffer EncodeChunkRequest(const ChunkRequest& header,
+                                    ByteSpan payload, PayloadRelease release);
+grpc::ByteBuffer EncodeChunkReply(const ChunkReply& header, ByteSpan payload,
+                                  PayloadRelease release);
+
+// Nothing in a message is trusted: what is cut off, of another wire type, out
+// of range, or a payload of more than `max_payload_bytes`, is InvalidArgument
+// "chunk request: FIELD: …". Unknown fields are skipped, as protobuf does. The
+// result keeps the memory of `message` and nothing else of it.
+absl::StatusOr<ReceivedRequest> ParseChunkRequest(
+    const grpc::ByteBuffer& message, size_t max_payload_bytes);
+absl::StatusOr<ReceivedReply> ParseChunkReply(const grpc::ByteBuffer& message,
+                                              size_t max_payload_bytes);
+
+// DataLoss where a checksum is set and is not the payload's.
+absl::Status CheckPayloadCrc(uint32_t crc32c, const Payload& payload);
+
+}  // namespace tfd::tensor
+
+#endif  // TFD_TENSOR_CHUNK_CODEC_H_
