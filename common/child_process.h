@@ -7,11 +7,11 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace tfd {
@@ -28,9 +28,12 @@ struct ChildOptions {
   std::string stderr_path;
   // Gets SIGTERM when the parent dies (PR_SET_PDEATHSIG).
   bool dies_with_parent = false;
-  // A session of its own: signals of the terminal do not reach it.
+  // A session of its own: signals of the terminal do not reach it, and its
+  // standard input is empty.
   bool new_session = false;
 };
+
+struct RunResult;
 
 struct ChildExit {
   // The exit code, or -1 where a signal ended it.
@@ -41,10 +44,14 @@ struct ChildExit {
   std::string ToString() const;
 };
 
-// One child. Not copied; the destructor kills (SIGKILL) and reaps a child that
-// was not waited for. Thread-compatible.
+// One child. It gets no descriptors but 0, 1 and 2 (their parent's where the
+// options say nothing else), blocks no signal and ignores none. Not copied; the
+// destructor kills (SIGKILL) and reaps a child that was not waited for.
+// Thread-compatible.
 class ChildProcess {
  public:
+  // Returns once the program runs; that it could not be executed is an error
+  // that names it and why.
   static absl::StatusOr<ChildProcess> Start(const ChildOptions& options);
   ChildProcess(ChildProcess&& other) noexcept;
   ChildProcess& operator=(ChildProcess&& other) noexcept;
@@ -61,7 +68,11 @@ class ChildProcess {
   pid_t Release();
 
  private:
-  explicit ChildProcess(pid_t pid, int pid_descriptor);
+  friend absl::StatusOr<RunResult> RunToEnd(
+      const std::vector<std::string>& command, absl::string_view standard_input,
+      absl::Duration timeout);
+
+  ChildProcess(pid_t pid, int pid_descriptor);
   void Reset();
 
   pid_t pid_ = -1;
@@ -72,15 +83,18 @@ class ChildProcess {
 // The folder this program's file is in: the other programs are its siblings.
 absl::StatusOr<std::string> ProgramFolder();
 
-// Runs a sibling program to its end with its standard output captured and its
-// standard error passed on or captured too; for `tfd-worker check` and such.
 struct RunResult {
   ChildExit exit;
   std::string output;
   std::string errors;
 };
+
+// Runs a program to its end, its standard output and error captured (at most
+// 16 MiB each, else it is killed: ResourceExhausted); for `tfd-worker check`
+// and such. DeadlineExceeded, and killed, after `timeout`. It dies with this
+// process.
 absl::StatusOr<RunResult> RunToEnd(const std::vector<std::string>& command,
-                                   std::string_view standard_input,
+                                   absl::string_view standard_input,
                                    absl::Duration timeout);
 
 }  // namespace tfd

@@ -5,14 +5,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
+
+#include "absl/strings/string_view.h"
 
 namespace tfd {
 
 // The checksum of what `crc` is the checksum of, followed by `data`.
 uint32_t ExtendCrc32c(uint32_t crc, const void* data, size_t size_bytes);
 
-inline uint32_t Crc32c(std::string_view data) {
+inline uint32_t Crc32c(absl::string_view data) {
   return ExtendCrc32c(0, data.data(), data.size());
 }
 

@@ -24,11 +24,12 @@ class Interrupt {
   void Wake();
 
   // For poll(2): readable when Wait would not block.
-  int descriptor() const { return signal_descriptor_; }
+  int descriptor() const { return poll_descriptor_; }
 
  private:
   int signal_descriptor_;
   int wake_descriptor_;
+  int poll_descriptor_;  // readable when one of the others is
 };
 
 }  // namespace tfd

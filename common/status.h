@@ -4,24 +4,24 @@
 
 #include <grpcpp/support/status.h>
 
-#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace tfd {
 
 // `status` with "`context`: " in front of its message; OK stays OK. Each layer
 // adds what it knows, once.
-absl::Status Annotate(const absl::Status& status, std::string_view context);
+absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
 // The codes are the same on both sides.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 
 // A status from errno: the code that fits, "`what`: strerror".
-absl::Status ErrnoStatus(int error_number, std::string_view what);
+absl::Status ErrnoStatus(int error_number, absl::string_view what);
 
 // The exit code of a program that ends with `status`: 0 OK, 2 for bad input
 // (InvalidArgument, NotFound, AlreadyExists, FailedPrecondition, OutOfRange),

@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace tfd {
 
@@ -77,19 +77,19 @@ struct Location {
 
 // "runs/mnist", "/data/x", "file:///data/x": the local file system. Other
 // schemes: InvalidArgument that names those there are.
-absl::StatusOr<Location> ResolveUri(std::string_view uri);
+absl::StatusOr<Location> ResolveUri(absl::string_view uri);
 
 FileSystem* LocalFileSystem();
 
 // "a/b" + "c" → "a/b/c".
-std::string JoinPath(std::string_view folder, std::string_view name);
+std::string JoinPath(absl::string_view folder, absl::string_view name);
 
 // Shorthands for small files.
 absl::StatusOr<std::string> ReadFile(FileSystem& file_system,
                                      const std::string& path);
 absl::Status WriteFileAtomically(FileSystem& file_system,
                                  const std::string& path,
-                                 std::string_view contents);
+                                 absl::string_view contents);
 
 }  // namespace tfd
 

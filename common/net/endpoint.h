@@ -3,9 +3,9 @@
 #define TFD_COMMON_NET_ENDPOINT_H_
 
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "tfd/v1/job.pb.h"
 
 namespace tfd::net {
@@ -20,7 +20,7 @@ absl::StatusOr<std::string> DialTarget(const v1::Endpoint& peer);
 
 // "HOST:PORT", "unix:PATH" or "/PATH" as users write a coordinator's address;
 // gives "HOST:PORT" or "unix:PATH", or says what is wrong with it.
-absl::StatusOr<std::string> ParseAddress(std::string_view text);
+absl::StatusOr<std::string> ParseAddress(absl::string_view text);
 
 }  // namespace tfd::net
 
