@@ -7,10 +7,10 @@
 
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace tfd::spec {
 
@@ -44,7 +44,7 @@ using Positions = std::map<std::string, Position>;
 // repeated key, a wrong type, an undefined variable. Positions is filled also
 // for what is right. Returns all problems, in the order of the text.
 std::vector<Problem> FillFromYaml(
-    std::string_view text, const std::map<std::string, std::string>& variables,
+    absl::string_view text, const std::map<std::string, std::string>& variables,
     google::protobuf::Message* message, Positions* positions);
 
 // "a.b=c" as --set takes it: replaces one field, the value read as YAML. Also
@@ -53,14 +53,14 @@ std::vector<Problem> FillFromYaml(
 // scalar_field and leaves the others. A part that is wrong changes nothing.
 // Where it was written goes to `positions`, unless null, as an origin.
 std::vector<Problem> SetField(
-    std::string_view assignment,
+    absl::string_view assignment,
     const std::map<std::string, std::string>& variables,
     google::protobuf::Message* message, Positions* positions = nullptr);
 
 // InvalidArgument, one problem per line: "FILE:LINE:COLUMN: FIELD: MESSAGE",
 // "ORIGIN: FIELD: MESSAGE" or, where neither is known, "FILE: FIELD: MESSAGE".
 // OK where there are none.
-absl::Status ProblemsToStatus(std::string_view file,
+absl::Status ProblemsToStatus(absl::string_view file,
                               const std::vector<Problem>& problems);
 
 }  // namespace tfd::spec

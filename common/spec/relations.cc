@@ -1,0 +1,363 @@
+#include "common/spec/relations.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "common/nearest_name.h"
+#include "common/spec/field.h"
+#include "common/spec/job_spec.h"
+
+namespace tfd::spec {
+namespace {
+
+using v1::DatasetSpec;
+using v1::ModelSpec;
+using v1::OptimizerSpec;
+using v1::ScheduleSpec;
+
+// Channels, height, width.
+constexpr int kImageDimensions = 3;
+// The smallest images that the built-in models' pooling leaves something of.
+constexpr int kCnnSmallestImage = 8;
+constexpr int kLenetSmallestImage = 16;
+// Chunks are cut between parameters.
+constexpr uint64_t kParameterBytes = 4;
+
+constexpr char kFeaturesColumn[] = "features";
+constexpr char kLabelColumn[] = "label";
+constexpr char kAccuracy[] = "accuracy";
+
+void CheckModelInput(const ModelSpec& model, Reporter* reporter) {
+  const bool lenet = model.builtin() == ModelSpec::LENET;
+  if (model.input().empty() || (!lenet && model.builtin() != ModelSpec::CNN)) {
+    return;
+  }
+  const std::string name = lenet ? "lenet" : "cnn";
+  const int smallest = lenet ? kLenetSmallestImage : kCnnSmallestImage;
+  if (model.input_size() != kImageDimensions) {
+    reporter->Report(
+        "model.input",
+        absl::StrCat("has ", model.input_size(), " numbers, and ", name,
+                     " takes images: write [channels, height, "
+                     "width], for example [1, 28, 28]"),
+        {"model.builtin"});
+  } else if (model.input(1) < smallest || model.input(2) < smallest) {
+    reporter->Report(
+        "model.input",
+        absl::StrCat("an image of ", model.input(1), " × ", model.input(2),
+                     " is too small: ", name, " takes at least ", smallest,
+                     " × ", smallest, "; mlp and linear take any"),
+        {"model.builtin"});
+  }
+}
+
+void CheckModel(const v1::JobSpec& spec, Reporter* reporter) {
+  const ModelSpec& model = spec.model();
+  const bool builtin = model.builtin() != ModelSpec::BUILTIN_UNSPECIFIED;
+  const bool torchscript = !model.torchscript().empty();
+  if (!builtin && !torchscript) {
+    reporter->Report("model.builtin",
+                     "a model is required: {builtin: lenet} (or linear, mlp, "
+                     "cnn), or {torchscript: FILE}",
+                     {"model.torchscript"});
+  }
+  if (builtin && torchscript) {
+    reporter->Report(
+        "model.torchscript",
+        absl::StrCat(
+            "is given and so is builtin: ",
+            ValueName(ModelSpec::Builtin_descriptor()->FindValueByNumber(
+                model.builtin())),
+            "; a job trains one model, remove one"),
+        {"model.builtin"});
+  }
+  if (torchscript && !builtin && !model.hidden().empty()) {
+    reporter->Report("model.hidden",
+                     "is only for builtin: mlp, and the model is a TorchScript "
+                     "file with its own layers; remove it",
+                     {"model.builtin"});
+  }
+  CheckModelInput(model, reporter);
+}
+
+void CheckBelowOne(const std::string& field, bool has, double value,
+                   Reporter* reporter) {
+  if (has && value >= 1) {
+    reporter->Report(field, absl::StrCat(FormatDouble(value),
+                                         " is out of bounds: it must be less "
+                                         "than 1, else nothing is learnt"));
+  }
+}
+
+void CheckOptimizer(const v1::JobSpec& spec, Reporter* reporter) {
+  const OptimizerSpec& optimizer = spec.optimizer();
+  CheckBelowOne("optimizer.beta1", optimizer.has_beta1(), optimizer.beta1(),
+                reporter);
+  CheckBelowOne("optimizer.beta2", optimizer.has_beta2(), optimizer.beta2(),
+                reporter);
+  const ScheduleSpec& schedule = optimizer.schedule();
+  const bool has_length = spec.stop().has_steps() || spec.stop().has_epochs();
+  if ((schedule.name() == ScheduleSpec::COSINE ||
+       schedule.name() == ScheduleSpec::ONE_CYCLE) &&
+      !has_length) {
+    reporter->Report(
+        "optimizer.schedule.name",
+        absl::StrCat(
+            ValueName(ScheduleSpec::Name_descriptor()->FindValueByNumber(
+                schedule.name())),
+            " needs to know how long training is: give stop.epochs or "
+            "stop.steps, or take the schedule constant"),
+        {"stop.epochs", "stop.steps"});
+  }
+  if (spec.stop().has_steps() && schedule.warmup_steps() > 0 &&
+      schedule.warmup_steps() >= spec.stop().steps()) {
+    reporter->Report("optimizer.schedule.warmup_steps",
+                     absl::StrCat("a warm-up of ", schedule.warmup_steps(),
+                                  " steps does not end before training does, "
+                                  "after stop.steps: ",
+                                  spec.stop().steps()),
+                     {"stop.steps", "optimizer.schedule.name"});
+  }
+}
+
+void CheckTasks(const v1::JobSpec& spec, Reporter* reporter) {
+  const v1::TasksSpec& tasks = spec.tasks();
+  if (spec.strategy().name() == v1::StrategySpec::PARAMETER_SERVER &&
+      tasks.ps().count() < 1) {
+    reporter->Report("tasks.ps.count",
+                     "0 is out of bounds: the strategy parameter_server needs "
+                     "at least 1",
+                     {"strategy.name"});
+  }
+  if (tasks.worker().count() < 1) {
+    reporter->Report("tasks.worker.count",
+                     "0 is out of bounds: a job needs at least 1 worker");
+  }
+  if (!tasks.has_evaluator() || tasks.evaluator().count() == 0) return;
+  if (tasks.evaluator().count() > 1) {
+    reporter->Report(
+        "tasks.evaluator.count",
+        absl::StrCat(tasks.evaluator().count(),
+                     " is out of bounds: it must be 0 or 1, as one evaluator "
+                     "scores each checkpoint"));
+  }
+  if (!spec.data().has_validation()) {
+    reporter->Report("tasks.evaluator",
+                     "has nothing to score checkpoints by: add "
+                     "data.validation, or remove the evaluator",
+                     {"data.validation"});
+  }
+}
+
+void CheckColumns(const DatasetSpec& dataset, const std::string& path,
+                  Reporter* reporter) {
+  const std::string columns = path + ".columns";
+  const bool pushed = dataset.format() == DatasetSpec::PUSHED;
+  for (const auto& [role, column] : dataset.columns()) {
+    if (role == kFeaturesColumn || role == kLabelColumn) continue;
+    const std::string field = absl::StrCat(columns, ".", role);
+    if (column == kFeaturesColumn || column == kLabelColumn) {
+      reporter->Report(field, absl::StrCat("is the wrong way round: write ",
+                                           column, ": ", role));
+      continue;
+    }
+    const std::string nearest =
+        NearestName(role, {kFeaturesColumn, kLabelColumn});
+    reporter->Report(
+        field, absl::StrCat("is not known; ",
+                            nearest.empty()
+                                ? "columns are features and label"
+                                : absl::StrCat("did you mean ", nearest, "?")));
+  }
+  const auto need = [&](const char* role) {
+    auto found = dataset.columns().find(role);
+    if (found != dataset.columns().end() && !found->second.empty()) return;
+    reporter->Report(
+        absl::StrCat(columns, ".", role),
+        absl::StrCat("is required for the format ", pushed ? "pushed" : "csv",
+                     ": write columns: {",
+                     pushed ? "features: NAME, label: NAME" : "label: NAME",
+                     "} with the names of the columns"));
+  };
+  if (pushed) need(kFeaturesColumn);
+  need(kLabelColumn);
+}
+
+void CheckGlobalBatch(const v1::JobSpec& spec, Reporter* reporter) {
+  const DatasetSpec& train = spec.data().train();
+  const int workers = spec.tasks().worker().count();
+  if (!train.has_global_batch_size() || workers < 1) return;
+  const int64_t size = train.global_batch_size();
+  if (size % workers == 0) return;
+  const int64_t below = size / workers * workers;
+  reporter->Report(
+      "data.train.global_batch_size",
+      absl::StrCat(size, " does not divide evenly by ", workers, " workers; ",
+                   below > 0 ? absl::StrCat(below, " or ") : "",
+                   below + workers, " does"),
+      {"tasks.worker.count"});
+}
+
+void CheckDatasets(const v1::JobSpec& spec, Reporter* reporter) {
+  if (!spec.data().has_train()) {
+    reporter->Report("data.train",
+                     "is required: what the model learns from, for example "
+                     "{format: csv, path: FILE, columns: {label: NAME}, "
+                     "batch_size: 64}");
+  }
+  const DatasetSpec& train = spec.data().train();
+  const DatasetSpec& validation = spec.data().validation();
+  if (spec.data().has_train()) {
+    if (train.has_batch_size() && train.has_global_batch_size()) {
+      reporter->Report("data.train.global_batch_size",
+                       "is given and so is batch_size; one follows from the "
+                       "other and the number of workers, remove one",
+                       {"data.train.batch_size"});
+    }
+    if (!train.has_batch_size() && !train.has_global_batch_size()) {
+      reporter->Report("data.train.batch_size",
+                       "is required: how many records a worker takes in a "
+                       "step, for example 64 (or global_batch_size, of all "
+                       "workers together)",
+                       {"data.train.global_batch_size"});
+    }
+    CheckGlobalBatch(spec, reporter);
+  }
+  if (validation.has_global_batch_size()) {
+    reporter->Report("data.validation.global_batch_size",
+                     "is only for train, as one task scores checkpoints; write "
+                     "batch_size");
+  }
+  for (const auto& [dataset, path] :
+       {std::make_pair(&train, "data.train"),
+        std::make_pair(&validation, "data.validation")}) {
+    if (dataset->format() == DatasetSpec::CSV ||
+        dataset->format() == DatasetSpec::PUSHED) {
+      CheckColumns(*dataset, path, reporter);
+    }
+  }
+}
+
+void CheckPreprocess(const v1::JobSpec& spec, Reporter* reporter) {
+  for (int i = 0; i < spec.data().preprocess_size(); ++i) {
+    const v1::PreprocessStep& step = spec.data().preprocess(i);
+    const std::string path = absl::StrCat("data.preprocess[", i, "]");
+    if (step.step_case() == v1::PreprocessStep::STEP_NOT_SET) {
+      reporter->Report(path,
+                       "does nothing: write {scale: 0.5} or {normalise: "
+                       "{mean: 0.1307, std: 0.3081}}",
+                       {path + ".scale", path + ".normalise"});
+    } else if (step.has_scale() && step.scale() == 0) {
+      reporter->Report(path + ".scale",
+                       "0 would make all features equal; 8-bit images are "
+                       "scaled by 0.00392156862745098 (1/255)");
+    }
+  }
+}
+
+void CheckTargetBound(const v1::TargetSpec& target, Reporter* reporter) {
+  if (target.has_at_least() == target.has_at_most()) {
+    reporter->Report(
+        "stop.target",
+        target.has_at_least()
+            ? "has at_least and at_most; only one of them says when to stop"
+            : "needs at_least (for accuracy) or at_most (for loss)",
+        {"stop.target.at_least", "stop.target.at_most"});
+    return;
+  }
+  const bool accuracy = target.metric() == kAccuracy;
+  const std::string field = absl::StrCat(
+      "stop.target.", target.has_at_least() ? "at_least" : "at_most");
+  const double bound =
+      target.has_at_least() ? target.at_least() : target.at_most();
+  const std::string shown = FormatDouble(bound);
+  if (accuracy && target.has_at_most()) {
+    reporter->Report(field,
+                     "accuracy grows as a model gets better: write "
+                     "at_least",
+                     {"stop.target.metric"});
+  } else if (!accuracy && target.has_at_least()) {
+    reporter->Report(field, "loss falls as a model gets better: write at_most",
+                     {"stop.target.metric"});
+  } else if (accuracy && !(bound > 0 && bound <= 1)) {
+    reporter->Report(
+        field,
+        absl::StrCat(shown,
+                     " is out of bounds: accuracy is a share, more than "
+                     "0 and at most 1",
+                     bound > 1 && bound <= 100
+                         ? absl::StrCat("; write ", FormatDouble(bound / 100))
+                         : ""),
+        {"stop.target.metric"});
+  } else if (!accuracy && !(bound > 0)) {
+    reporter->Report(field,
+                     absl::StrCat(shown,
+                                  " is out of bounds: no loss gets "
+                                  "there, it must be more than 0"),
+                     {"stop.target.metric"});
+  }
+}
+
+void CheckStop(const v1::JobSpec& spec, Reporter* reporter) {
+  const v1::StopSpec& stop = spec.stop();
+  if (!stop.has_epochs() && !stop.has_steps() && !stop.has_target()) {
+    reporter->Report("stop",
+                     "is required: when training ends, for example {epochs: "
+                     "5}, {steps: 1000} or {target: {metric: accuracy, "
+                     "at_least: 0.99}}",
+                     {"stop.epochs", "stop.steps", "stop.target"});
+  }
+  if (!stop.has_target()) return;
+  if (stop.target().metric() == kAccuracy || stop.target().metric() == "loss") {
+    CheckTargetBound(stop.target(), reporter);
+  }
+  if (!spec.data().has_validation()) {
+    reporter->Report("stop.target",
+                     "is a metric of validation data, and there is none: add "
+                     "data.validation, or remove the target",
+                     {"data.validation"});
+  } else if (spec.tasks().evaluator().count() < 1) {
+    reporter->Report("stop.target",
+                     "would never be noticed: without an evaluator only the "
+                     "last checkpoint is scored; add tasks: {evaluator: "
+                     "{count: 1}}",
+                     {"tasks.evaluator.count"});
+  } else if (spec.checkpoint().every_steps() == 0) {
+    reporter->Report("stop.target",
+                     "would never be noticed: with checkpoint.every_steps: 0 "
+                     "only the last step is a checkpoint; set every_steps to "
+                     "how often the target is to be looked at",
+                     {"checkpoint.every_steps"});
+  }
+}
+
+void CheckRest(const v1::JobSpec& spec, Reporter* reporter) {
+  if (spec.resume() && spec.overwrite()) {
+    reporter->Report("overwrite",
+                     "and resume exclude each other: go on from what is in "
+                     "storage, or replace it");
+  }
+  const uint64_t chunk_bytes = spec.exchange().chunk_bytes();
+  if (chunk_bytes % kParameterBytes != 0) {
+    reporter->Report(
+        "exchange.chunk_bytes",
+        absl::StrCat(chunk_bytes, " is not a whole number of parameters of ",
+                     kParameterBytes, " bytes; write ",
+                     chunk_bytes / kParameterBytes * kParameterBytes));
+  }
+}
+
+}  // namespace
+
+void CheckRelations(const v1::JobSpec& spec, Reporter* reporter) {
+  CheckModel(spec, reporter);
+  CheckOptimizer(spec, reporter);
+  CheckTasks(spec, reporter);
+  CheckDatasets(spec, reporter);
+  CheckPreprocess(spec, reporter);
+  CheckStop(spec, reporter);
+  CheckRest(spec, reporter);
+}
+
+}  // namespace tfd::spec
