@@ -7,9 +7,9 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
-#include <string_view>
 #include <utility>
 
+#include "absl/strings/string_view.h"
 #include "common/child_process.h"
 #include "common/fs/file_system.h"
 #include "common/status.h"
@@ -26,9 +26,9 @@ absl::StatusOr<Context> Context::OfProcess(Interrupt* interrupt) {
     context.columns = size.ws_col;
   }
   for (char** entry = environ; *entry != nullptr; ++entry) {
-    std::string_view text = *entry;
+    absl::string_view text = *entry;
     size_t equals = text.find('=');
-    if (equals == std::string_view::npos) continue;
+    if (equals == absl::string_view::npos) continue;
     context.variables.emplace(text.substr(0, equals), text.substr(equals + 1));
   }
   std::error_code error;

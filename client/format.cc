@@ -1,10 +1,10 @@
 #include "client/format.h"
 
 #include <google/protobuf/util/json_util.h>
-#include <google/protobuf/util/time_util.h>
 #include <string.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/units.h"
 
@@ -23,13 +24,13 @@ constexpr size_t kTableColumns = 100;
 constexpr char kGap[] = "  ";
 
 // Code points: good enough for columns of what tfd prints.
-size_t Width(std::string_view text) {
+size_t Width(absl::string_view text) {
   return std::count_if(text.begin(), text.end(),
                        [](char c) { return (c & 0xC0) != 0x80; });
 }
 
 // The first `width` columns of `text`, the last being "…" where it is cut.
-std::string Cut(std::string_view text, size_t width) {
+std::string Cut(absl::string_view text, size_t width) {
   if (Width(text) <= width) return std::string(text);
   if (width == 0) return "";
   size_t columns = 0;
@@ -127,7 +128,8 @@ std::string FormatJobs(const std::vector<v1::Job>& jobs, absl::Time now) {
     std::optional<absl::Duration> time = RunTime(job, now);
     table.Add({job.id(), StateName(job.state()), Steps(job),
                accuracy.has_value() ? FormatMetric(*accuracy) : "-",
-               time.has_value() ? FormatDuration(*time) : "-", job.reason()});
+               time.has_value() ? tfd::FormatDuration(*time) : "-",
+               job.reason()});
   }
   return table.ToString();
 }
@@ -183,7 +185,7 @@ std::string FormatCause(const v1::Job& job) {
 
 std::string FormatJob(const v1::Job& job, absl::Time now) {
   std::string text = absl::StrCat(job.id(), "  ", StateName(job.state()), "\n");
-  auto line = [&text](std::string_view name, std::string_view value) {
+  auto line = [&text](absl::string_view name, absl::string_view value) {
     if (!value.empty()) {
       absl::StrAppend(&text, absl::StrFormat("%-12s%s\n", name, value));
     }
@@ -193,7 +195,7 @@ std::string FormatJob(const v1::Job& job, absl::Time now) {
     line("step", absl::StrFormat("%s (epoch %.3g)", Steps(job), job.epoch()));
   }
   std::optional<absl::Duration> time = RunTime(job, now);
-  if (time.has_value()) line("time", FormatDuration(*time));
+  if (time.has_value()) line("time", tfd::FormatDuration(*time));
   std::vector<std::string> metrics;
   for (const auto& [name, value] : std::map<std::string, double>(
            job.metrics().begin(), job.metrics().end())) {
@@ -266,14 +268,14 @@ std::string FormatProgress(const v1::Job& job, absl::Time now, int columns) {
     absl::Duration left =
         *time * (static_cast<double>(job.total_steps() - job.step()) /
                  static_cast<double>(job.step()));
-    parts.push_back(absl::StrCat("ETA ", FormatDuration(left)));
+    parts.push_back(absl::StrCat("ETA ", tfd::FormatDuration(left)));
   }
   return Cut(absl::StrJoin(parts, kGap), columns);
 }
 
 std::string FormatSummary(const v1::Job& job, const std::string& log_folder) {
   std::string text = absl::StrCat(job.id(), "  ", StateName(job.state()), "\n");
-  auto line = [&text](std::string_view name, const std::string& value) {
+  auto line = [&text](absl::string_view name, const std::string& value) {
     if (!value.empty()) {
       absl::StrAppend(&text, absl::StrFormat("  %-12s%s\n", name, value));
     }
@@ -290,7 +292,8 @@ std::string FormatSummary(const v1::Job& job, const std::string& log_folder) {
     std::optional<double> rate = Metric(job, "samples_per_s");
     line("time",
          absl::StrCat(
-             FormatDuration(*time), " for ", FormatCount(job.step()), " steps",
+             tfd::FormatDuration(*time), " for ", FormatCount(job.step()),
+             " steps",
              rate.has_value()
                  ? absl::StrCat(", ", FormatCount(static_cast<int64_t>(*rate)),
                                 " records/s at the end")
@@ -307,8 +310,8 @@ std::string ToJson(const google::protobuf::Message& message) {
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
   std::string text;
-  google::protobuf::util::MessageToJsonString(message, &text, options)
-      .IgnoreError();
+  // Fails for messages with an Any of an unknown type only; there are none.
+  (void)google::protobuf::util::MessageToJsonString(message, &text, options);
   return text;
 }
 

@@ -6,9 +6,9 @@
 #include <google/protobuf/message.h>
 
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "tfd/v1/job.pb.h"
 

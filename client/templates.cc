@@ -1,16 +1,15 @@
 #include "client/templates.h"
 
-#include <string_view>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 
 namespace tfd::client {
 namespace {
 
 struct Template {
-  std::string_view name;
-  std::string_view text;
+  absl::string_view name;
+  absl::string_view text;
 };
 
 constexpr Template kTemplates[] = {

@@ -23,7 +23,7 @@ class AddressTest : public ::testing::Test {
                     .ok());
   }
 
-  TempFolder home_;
+  testing::TempFolder home_;
   Context context_;
 };
 

@@ -12,7 +12,7 @@ namespace {
 
 TEST(TemplatesTest, EveryTemplateIsAValidSpec) {
   for (const std::string& name : TemplateNames()) {
-    TempFolder folder;
+    testing::TempFolder folder;
     spec::LoadOptions options;
     options.path = JoinPath(folder.path(), "spec.yaml");
     options.work_folder = folder.path();
