@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "common/status.h"
+#include "data/csv.h"
 #include "data/idx.h"
 
 namespace tfd::data {
@@ -48,6 +49,8 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(
   switch (spec.format()) {
     case v1::DatasetSpec::IDX:
       return OpenIdx(spec, preprocess, options);
+    case v1::DatasetSpec::CSV:
+      return OpenCsv(spec, preprocess, options);
     default:
       return absl::InvalidArgumentError(
           "the dataset has no format: set it to idx, csv or pushed");

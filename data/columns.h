@@ -1,0 +1,28 @@
+// Which columns of a table are features and which is the label.
+#ifndef TFD_DATA_COLUMNS_H_
+#define TFD_DATA_COLUMNS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tfd/v1/job_spec.pb.h"
+
+namespace tfd::data {
+
+struct ColumnNames {
+  // In the order of the record's numbers; empty: all but the label, in the
+  // order of the table.
+  std::vector<std::string> features;
+  // Empty: the spec names none.
+  std::string label;
+};
+
+// spec.columns: {features: NAME or NAME,NAME,…, label: NAME}. For pushed data
+// what is not given is "features" and "label". InvalidArgument for any other
+// key, an empty name or one that is there twice.
+absl::StatusOr<ColumnNames> ColumnsOf(const v1::DatasetSpec& spec);
+
+}  // namespace tfd::data
+
+#endif  // TFD_DATA_COLUMNS_H_

@@ -1,0 +1,277 @@
+#include "data/csv_table.h"
+
+#include <arrow/array.h>
+#include <arrow/buffer.h>
+#include <arrow/csv/api.h>
+#include <arrow/io/memory.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <regex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/fs/file_system.h"
+#include "common/status.h"
+#include "common/units.h"
+#include "data/arrow_status.h"
+
+namespace tfd::data {
+namespace {
+
+// Larger than Arrow's default: a block costs something per column, and images
+// as CSV have hundreds.
+constexpr int32_t kBlockBytes = 8 << 20;
+// Of a value that is quoted in a message.
+constexpr size_t kMaxQuotedBytes = 60;
+// The header is row 1, so the first record is row 2.
+constexpr int64_t kFirstRow = 2;
+
+// A file as Arrow reads it; mapped where that is possible.
+class FileStream : public arrow::io::InputStream {
+ public:
+  explicit FileStream(std::shared_ptr<RandomAccessFile> file)
+      : file_(std::move(file)) {}
+
+  arrow::Status Close() override {
+    closed_ = true;
+    return arrow::Status::OK();
+  }
+  bool closed() const override { return closed_; }
+  arrow::Result<int64_t> Tell() const override { return position_; }
+
+  arrow::Result<int64_t> Read(int64_t wanted, void* out) override {
+    const auto left = static_cast<int64_t>(file_->size_bytes()) - position_;
+    const int64_t count = std::min(wanted, left);
+    const absl::Status status = file_->Read(position_, count, out);
+    if (!status.ok()) {
+      return arrow::Status::IOError(std::string(status.message()));
+    }
+    position_ += count;
+    return count;
+  }
+
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Read(int64_t wanted) override {
+    ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateResizableBuffer(wanted));
+    ARROW_ASSIGN_OR_RAISE(const int64_t count,
+                          Read(wanted, buffer->mutable_data()));
+    ARROW_RETURN_NOT_OK(buffer->Resize(count));
+    return std::shared_ptr<arrow::Buffer>(std::move(buffer));
+  }
+
+ private:
+  const std::shared_ptr<RandomAccessFile> file_;
+  int64_t position_ = 0;
+  bool closed_ = false;
+};
+
+absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenFile(
+    const std::string& path) {
+  TFD_ASSIGN_OR_RETURN(Location location, ResolveUri(path));
+  return location.file_system->OpenForReading(location.path);
+}
+
+// The line of the file that Arrow's row is in: Arrow does not count empty
+// lines. 0 where the file cannot be read.
+int64_t LineOfRow(const std::string& path, int64_t row) {
+  auto file = OpenFile(path);
+  if (!file.ok()) return 0;
+  std::string block;
+  int64_t line = 1;
+  bool empty = true;
+  for (uint64_t offset = 0; offset < (*file)->size_bytes();
+       offset += block.size()) {
+    block.resize(
+        std::min<uint64_t>(kBlockBytes, (*file)->size_bytes() - offset));
+    if (!(*file)->Read(offset, block.size(), block.data()).ok()) return 0;
+    for (const char c : block) {
+      if (c == '\n') {
+        ++line;
+        empty = true;
+      } else if (empty && c != '\r') {
+        empty = false;
+        if (--row == 0) return line;
+      }
+    }
+  }
+  return 0;
+}
+
+std::string Quoted(const std::string& value) {
+  return value.size() <= kMaxQuotedBytes
+             ? absl::StrCat("\"", value, "\"")
+             : absl::StrCat("\"", value.substr(0, kMaxQuotedBytes), "…\"");
+}
+
+absl::Status RowError(const std::string& path, int64_t row,
+                      const std::string& what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ":", LineOfRow(path, row), ": ", what));
+}
+
+// Arrow's message, with our file, line and column where it says which row.
+absl::Status FromCsvError(const std::string& path,
+                          const std::vector<std::string>& header,
+                          const arrow::Status& status) {
+  static const std::regex kBadValue(
+      "In CSV column #(\\d+): Row #(\\d+): CSV conversion error to (\\w+): "
+      "invalid value '([^]*)'[^]*");
+  static const std::regex kBadCount(
+      "CSV parse error: Row #(\\d+): Expected (\\d+) columns, got "
+      "(\\d+)[^]*");
+  const std::string& message = status.message();
+  std::smatch match;
+  if (std::regex_match(message, match, kBadValue)) {
+    const size_t column = std::stoul(match[1]);
+    const std::string name =
+        column < header.size() ? header[column] : absl::StrCat("#", column);
+    const std::string wanted =
+        match[3] == "int64" ? "an integer, as labels are" : "a number";
+    return RowError(
+        path, std::stoll(match[2]),
+        absl::StrCat("column \"", name, "\": ",
+                     match[4].length() == 0 ? "nothing" : Quoted(match[4]),
+                     " is not ", wanted));
+  }
+  if (std::regex_match(message, match, kBadCount)) {
+    return RowError(path, std::stoll(match[1]),
+                    absl::StrCat("has ", std::string(match[3]),
+                                 " values, and the header line ",
+                                 std::string(match[2]), " columns"));
+  }
+  return Annotate(FromArrow(status), path);
+}
+
+// Reads serially: only then do Arrow's errors name the row.
+arrow::Result<std::shared_ptr<arrow::csv::StreamingReader>> MakeReader(
+    std::shared_ptr<arrow::io::InputStream> stream,
+    const arrow::csv::ConvertOptions& convert) {
+  auto read = arrow::csv::ReadOptions::Defaults();
+  read.use_threads = false;
+  read.block_size = kBlockBytes;
+  return arrow::csv::StreamingReader::Make(
+      arrow::io::default_io_context(), std::move(stream), read,
+      arrow::csv::ParseOptions::Defaults(), convert);
+}
+
+// Copies Arrow's columns of one block into rows, checking each value.
+class BlockCopier {
+ public:
+  BlockCopier(const std::string& path, const CsvColumns& columns,
+              int64_t classes)
+      : path_(path), columns_(columns), classes_(classes) {}
+
+  absl::StatusOr<CsvBlock> Copy(const arrow::RecordBatch& batch) {
+    const auto rows = static_cast<size_t>(batch.num_rows());
+    const size_t width = columns_.features.size();
+    CsvBlock block;
+    block.features.resize(rows * width);
+    for (size_t column = 0; column < width; ++column) {
+      const auto& values =
+          static_cast<const arrow::FloatArray&>(*batch.column(column));
+      const float* in = values.raw_values();
+      for (size_t row = 0; row < rows; ++row) {
+        if (!std::isfinite(in[row])) return NotFinite(row, column);
+        block.features[row * width + column] = in[row];
+      }
+    }
+    if (!columns_.label.empty()) {
+      const auto& values =
+          static_cast<const arrow::Int64Array&>(*batch.column(width));
+      block.labels.assign(values.raw_values(), values.raw_values() + rows);
+      TFD_RETURN_IF_ERROR(CheckLabels(block.labels));
+    }
+    rows_before_ += static_cast<int64_t>(rows);
+    return block;
+  }
+
+ private:
+  absl::Status NotFinite(size_t row, size_t column) const {
+    return RowError(path_, kFirstRow + rows_before_ + row,
+                    absl::StrCat("column \"", columns_.features[column],
+                                 "\": is not a finite number"));
+  }
+
+  absl::Status CheckLabels(const std::vector<int64_t>& labels) const {
+    for (size_t row = 0; row < labels.size(); ++row) {
+      const int64_t label = labels[row];
+      if (label >= 0 && (classes_ == 0 || label < classes_)) continue;
+      return RowError(
+          path_, kFirstRow + rows_before_ + row,
+          absl::StrCat(
+              "column \"", columns_.label, "\": the label is ", label,
+              classes_ == 0
+                  ? std::string("; labels are the numbers of classes, from 0")
+                  : absl::StrCat("; the model has ", classes_,
+                                 " classes, so labels are 0 to ",
+                                 classes_ - 1)));
+    }
+    return absl::OkStatus();
+  }
+
+  const std::string& path_;
+  const CsvColumns& columns_;
+  const int64_t classes_;
+  int64_t rows_before_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ReadCsvHeader(
+    const std::string& path) {
+  TFD_ASSIGN_OR_RETURN(std::shared_ptr<RandomAccessFile> file, OpenFile(path));
+  if (file->size_bytes() == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path,
+                     ": is empty; a CSV file begins with a line of the "
+                     "columns' names"));
+  }
+  auto reader = MakeReader(std::make_shared<FileStream>(std::move(file)),
+                           arrow::csv::ConvertOptions::Defaults());
+  if (!reader.ok()) return FromCsvError(path, {}, reader.status());
+  std::vector<std::string> names = (*reader)->schema()->field_names();
+  std::vector<std::string> sorted = names;
+  std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice != sorted.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ":1: the header line has \"", *twice,
+                     "\" twice; give every column a name of its own"));
+  }
+  return names;
+}
+
+absl::Status ReadCsv(const std::string& path, const CsvColumns& columns,
+                     int64_t classes,
+                     const std::function<absl::Status(CsvBlock)>& take) {
+  TFD_ASSIGN_OR_RETURN(const std::vector<std::string> header,
+                       ReadCsvHeader(path));
+  auto convert = arrow::csv::ConvertOptions::Defaults();
+  convert.null_values.clear();  // an empty value is an error, not a null
+  for (const std::string& name : columns.features) {
+    convert.column_types[name] = arrow::float32();
+    convert.include_columns.push_back(name);
+  }
+  if (!columns.label.empty()) {
+    convert.column_types[columns.label] = arrow::int64();
+    convert.include_columns.push_back(columns.label);
+  }
+  TFD_ASSIGN_OR_RETURN(std::shared_ptr<RandomAccessFile> file, OpenFile(path));
+  auto reader =
+      MakeReader(std::make_shared<FileStream>(std::move(file)), convert);
+  if (!reader.ok()) return FromCsvError(path, header, reader.status());
+  BlockCopier copier(path, columns, classes);
+  while (true) {
+    std::shared_ptr<arrow::RecordBatch> batch;
+    const arrow::Status status = (*reader)->ReadNext(&batch);
+    if (!status.ok()) return FromCsvError(path, header, status);
+    if (!batch) return absl::OkStatus();
+    TFD_ASSIGN_OR_RETURN(CsvBlock block, copier.Copy(*batch));
+    TFD_RETURN_IF_ERROR(take(std::move(block)));
+  }
+}
+
+}  // namespace tfd::data
