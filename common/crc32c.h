@@ -13,6 +13,11 @@ namespace tfd {
 // The checksum of what `crc` is the checksum of, followed by `data`.
 uint32_t ExtendCrc32c(uint32_t crc, const void* data, size_t size_bytes);
 
+namespace internal {
+// The way without the instruction, for a processor that lacks it and for tests.
+uint32_t ExtendCrc32cByTable(uint32_t crc, const void* data, size_t size_bytes);
+}  // namespace internal
+
 inline uint32_t Crc32c(absl::string_view data) {
   return ExtendCrc32c(0, data.data(), data.size());
 }

@@ -2,7 +2,6 @@
 
 #include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include <memory>
 #include <utility>

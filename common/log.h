@@ -2,9 +2,12 @@
 #ifndef TFD_COMMON_LOG_H_
 #define TFD_COMMON_LOG_H_
 
+#include <spdlog/spdlog.h>
+
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace tfd {
 
@@ -20,5 +23,18 @@ struct LogOptions {
 absl::Status InitLogging(const LogOptions& options);
 
 }  // namespace tfd
+
+// spdlog::warn("…: {}", status.message()), also where Abseil's string_view is
+// not the standard's.
+#ifndef ABSL_USES_STD_STRING_VIEW
+template <>
+struct fmt::formatter<absl::string_view> : fmt::formatter<fmt::string_view> {
+  template <typename Context>
+  auto format(absl::string_view text, Context& context) const {
+    return fmt::formatter<fmt::string_view>::format(
+        fmt::string_view(text.data(), text.size()), context);
+  }
+};
+#endif
 
 #endif  // TFD_COMMON_LOG_H_

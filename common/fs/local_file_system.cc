@@ -61,7 +61,14 @@ std::vector<std::string> NamesIn(const std::string& folder) {
 absl::Status Missing(const std::string& path) {
   std::string parent = path;
   std::string absent;
-  struct stat info;
+  struct stat info {};
+  if (lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode)) {
+    std::error_code error;
+    return absl::NotFoundError(
+        absl::StrCat(path, " is a link to ",
+                     std::filesystem::read_symlink(path, error).string(),
+                     ", which does not exist"));
+  }
   do {
     absent = NameOf(parent);
     parent = FolderOf(parent);

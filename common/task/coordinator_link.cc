@@ -11,12 +11,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/log.h"
 #include "common/net/channel.h"
 #include "common/poll.h"
 #include "common/status.h"
 #include "common/task/outbox.h"
 #include "common/units.h"
-#include "spdlog/spdlog.h"
 #include "tfd/v1/task.grpc.pb.h"
 
 namespace tfd {
@@ -182,8 +182,8 @@ void Link::Run() {
     if (!away) {
       spdlog::warn("the coordinator at {} is away ({}); trying again for {}",
                    options_.coordinator,
-                   status.ok() ? "it closed the connection"
-                               : std::string(status.message()),
+                   status.ok() ? absl::string_view("it closed the connection")
+                               : status.message(),
                    tfd::FormatDuration(patience));
       away = true;
     }

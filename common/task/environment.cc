@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "common/fs/file_system.h"
+#include "common/log.h"
 #include "common/status.h"
-#include "spdlog/spdlog.h"
 
 namespace tfd {
 namespace {
@@ -146,8 +146,7 @@ void WriteExitFile(const std::string& path, const absl::Status& status) {
       WriteFileAtomically(*LocalFileSystem(), path, message);
   // The message is in the log then; there is no other way to say it.
   if (!written.ok()) {
-    spdlog::error("cannot leave the exit message: {}",
-                  std::string(written.message()));
+    spdlog::error("cannot leave the exit message: {}", written.message());
   }
 }
 
