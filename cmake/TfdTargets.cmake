@@ -5,13 +5,14 @@
 #     SOURCES shard.cc optimizer.cc      # explicit, no globs
 #     DEPS tfd_tensor tfd_common         # public
 #     PRIVATE_DEPS SQLite::SQLite3       # not passed on to users
-#     PCH grpc                           # optional: grpc or torch
+#     PCH grpc                           # optional: grpc or torch (tests have one)
 #     HOT)                               # optional: -O3
 #   tfd_program(tfd-ps SOURCES main.cc DEPS tfd_ps)
 #   tfd_test(tfd_ps_test
 #     SOURCES shard_test.cc              # brings GoogleTest and its main
 #     DEPS tfd_ps
-#     LABEL unit                         # unit (the default) or cluster
+#     LABEL unit                         # unit (the default) or cluster, which
+#                                        # starts processes and runs alone
 #     TIMEOUT 60)                        # seconds for one test case
 #
 # Programs are built into <build folder>/bin and tests into <build folder>/tests:
@@ -91,7 +92,9 @@ function(tfd_use_pch target set)
     file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/pch/${set}.cc" CONTENT "")
     add_library(${owner} OBJECT "${CMAKE_BINARY_DIR}/pch/${set}.cc")
     target_link_libraries(${owner} PRIVATE tfd_flags tfd::grpc)
-    if(set STREQUAL torch)
+    if(set STREQUAL test)
+      target_link_libraries(${owner} PRIVATE GTest::gmock)
+    elseif(set STREQUAL torch)
       target_link_libraries(${owner} PRIVATE tfd::torch)
       target_compile_options(${owner} PRIVATE $<$<CONFIG:Release>:-O3>)
     endif()
@@ -120,6 +123,19 @@ function(_tfd_finish name)
   endif()
 endfunction()
 
+# Programs and tests under ThreadSanitizer (see the file).
+function(_tfd_link_tsan name)
+  if(NOT TFD_SANITIZE MATCHES "thread")
+    return()
+  endif()
+  if(NOT TARGET tfd_tsan)
+    add_library(tfd_tsan OBJECT
+      "${PROJECT_SOURCE_DIR}/cmake/sanitizers/tsan_absl.cc")
+    target_link_libraries(tfd_tsan PUBLIC absl::synchronization ${CMAKE_DL_LIBS})
+  endif()
+  target_link_libraries(${name} PRIVATE tfd_tsan)
+endfunction()
+
 function(tfd_library name)
   _tfd_parse()
   add_library(${name} STATIC ${arg_SOURCES})
@@ -133,6 +149,7 @@ function(tfd_program name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPS} ${arg_PRIVATE_DEPS})
   _tfd_finish(${name})
+  _tfd_link_tsan(${name})
   install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()
 
@@ -140,6 +157,13 @@ function(tfd_test name)
   _tfd_parse()
   if(NOT arg_LABEL)
     set(arg_LABEL unit)
+  endif()
+  if(NOT arg_PCH)
+    set(arg_PCH test)
+  endif()
+  set(serial FALSE)
+  if(arg_LABEL STREQUAL cluster)
+    set(serial TRUE)
   endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
@@ -152,9 +176,11 @@ function(tfd_test name)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   _tfd_finish(${name})
+  _tfd_link_tsan(${name})
   gtest_discover_tests(${name}
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
     TEST_PREFIX "${name}."
-    PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
+    PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+               RUN_SERIAL ${serial})
 endfunction()

@@ -1,7 +1,7 @@
 // The headers of gRPC, Protobuf and Abseil that most files of the services
 // include, compiled once. Not to be included by hand.
-#include <grpcpp/grpcpp.h>
 #include <google/protobuf/message.h>
+#include <grpcpp/grpcpp.h>
 
 #include <functional>
 #include <map>
