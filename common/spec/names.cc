@@ -103,6 +103,15 @@ std::string NearestField(absl::string_view name,
 FieldSuggestion SuggestField(const Descriptor* root, const Descriptor* at,
                              absl::string_view path, absl::string_view name) {
   const std::vector<std::string> here = FieldNames(at);
+  // {lr 0.1}: YAML wants a colon and a space.
+  const size_t space = name.find(' ');
+  if (space != name.npos) {
+    const std::string nearest = NearestField(name.substr(0, space), here);
+    if (!nearest.empty()) {
+      return {JoinField(path, nearest),
+              absl::StrCat("is a colon missing? write ", nearest, ": …")};
+    }
+  }
   // optimizer.lr as one key.
   const std::string dotted = JoinField(WithoutIndexes(path), std::string(name));
   if (absl::StrContains(name, ".")) {

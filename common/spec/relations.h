@@ -20,6 +20,8 @@ std::vector<Problem> Validate(const v1::JobSpec& spec,
 
 // The part of it that one field alone does not tell.
 void CheckRelations(const v1::JobSpec& spec, Reporter* reporter);
+// The part of that which is about `data`.
+void CheckDataRelations(const v1::JobSpec& spec, Reporter* reporter);
 
 }  // namespace tfd::spec
 

@@ -103,8 +103,7 @@ void CheckText(const Message& message, const FieldDescriptor* field, int index,
                 : reflection->GetRepeatedString(message, field, index);
   if (!rules.pattern().empty() && !RE2::FullMatch(text, rules.pattern())) {
     reporter->Report(
-        path, absl::StrCat(FormatValue(message, field, index),
-                           " is not allowed: it must be ",
+        path, absl::StrCat(QuotedText(text), " is not allowed: it must be ",
                            rules.pattern_words().empty()
                                ? absl::StrCat("of the form ", rules.pattern())
                                : rules.pattern_words()));

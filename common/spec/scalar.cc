@@ -33,17 +33,10 @@ using google::protobuf::Reflection;
 // Longer texts are cut in messages.
 constexpr size_t kLongestShown = 80;
 
-std::string Quoted(absl::string_view text) {
-  if (text.size() > kLongestShown) {
-    return absl::StrCat("\"", text.substr(0, kLongestShown), "…\"");
-  }
-  return absl::StrCat("\"", text, "\"");
-}
-
 absl::Status Wrong(absl::string_view text, const FieldDescriptor* field,
                    absl::string_view hint = "") {
   return absl::InvalidArgumentError(
-      absl::StrCat(Quoted(text), " is not ", WantedText(field), hint));
+      absl::StrCat(QuotedText(text), " is not ", WantedText(field), hint));
 }
 
 // The limits of the field's type, where its rules name none.
@@ -216,6 +209,13 @@ absl::Status WriteText(const std::string& text, const Variables& variables,
 
 }  // namespace
 
+std::string QuotedText(absl::string_view text) {
+  if (text.size() > kLongestShown) {
+    return absl::StrCat("\"", text.substr(0, kLongestShown), "…\"");
+  }
+  return absl::StrCat("\"", text, "\"");
+}
+
 absl::Status AssignScalar(const YamlNode& node, const Variables& variables,
                           const FieldDescriptor* field, Slot slot,
                           Message* message) {
@@ -253,7 +253,10 @@ std::string WantedText(const FieldDescriptor* field) {
       for (int i = 0; i < field->message_type()->field_count(); ++i) {
         names.push_back(field->message_type()->field(i)->name());
       }
-      return absl::StrCat("fields (", absl::StrJoin(names, ", "), ")");
+      const FieldDescriptor* scalar = ScalarField(field->message_type());
+      return absl::StrCat(
+          scalar == nullptr ? "" : absl::StrCat(WantedText(scalar), ", or "),
+          "fields (", absl::StrJoin(names, ", "), ")");
     }
     default:
       break;
@@ -273,7 +276,7 @@ std::string GivenText(const YamlNode& node) {
     case YamlNode::Kind::kNull:
       return "nothing";
     case YamlNode::Kind::kScalar:
-      return Quoted(node.scalar);
+      return QuotedText(node.scalar);
     case YamlNode::Kind::kList:
       return "a list";
     case YamlNode::Kind::kMap:

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "common/spec/expand.h"
 #include "common/spec/yaml_tree.h"
 
@@ -31,6 +32,9 @@ absl::Status AssignScalar(const YamlNode& node, const Variables& variables,
 // What a field takes: "a whole number", "a size such as 512MiB", "one of sgd,
 // adam", "a list such as [128, 64]", "fields (count, cpus)".
 std::string WantedText(const google::protobuf::FieldDescriptor* field);
+
+// In quotes, and cut where it is long.
+std::string QuotedText(absl::string_view text);
 
 // What stands in the text: "\"abc\"", "a list", "fields", "nothing".
 std::string GivenText(const YamlNode& node);

@@ -39,6 +39,29 @@ class Lines {
     return position;
   }
 
+  // Whether the quoted text that begins there ends; yaml-cpp lets it go on to
+  // the end of the file.
+  bool IsClosed(const YAML::Mark& mark) const {
+    int line = mark.line;
+    size_t column = mark.column;
+    if (column >= Line(line).size()) return true;
+    const char quote = Line(line)[column++];
+    if (quote != '"' && quote != '\'') return true;
+    for (; line < static_cast<int>(lines_.size()); ++line, column = 0) {
+      for (; column < lines_[line].size(); ++column) {
+        if (quote == '"' && lines_[line][column] == '\\') {
+          ++column;
+        } else if (lines_[line][column] == quote) {
+          if (quote == '"' || lines_[line].substr(column + 1, 1) != "'") {
+            return true;
+          }
+          ++column;  // '' in '…' is one quote
+        }
+      }
+    }
+    return false;
+  }
+
   // Counted from 0; empty beyond the end.
   absl::string_view Line(int number) const {
     if (number < 0 || number >= static_cast<int>(lines_.size())) return {};
@@ -83,6 +106,10 @@ class TreeBuilder : public YAML::EventHandler {
     std::shared_ptr<YamlNode> node = NewNode(YamlNode::Kind::kScalar, mark);
     node->scalar = value;
     node->quoted = tag == "!";  // yaml-cpp tags what is in quotes so
+    if (node->quoted && !lines_.IsClosed(mark)) {
+      tree_.problems.push_back(
+          {node->position, "", "not valid YAML: this quote is never closed"});
+    }
     Add(std::move(node), anchor);
   }
 

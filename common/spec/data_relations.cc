@@ -1,0 +1,123 @@
+// What the fields of `data` mean for each other.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/nearest_name.h"
+#include "common/spec/relations.h"
+
+namespace tfd::spec {
+namespace {
+
+using v1::DatasetSpec;
+
+constexpr char kFeaturesColumn[] = "features";
+constexpr char kLabelColumn[] = "label";
+
+void CheckColumns(const DatasetSpec& dataset, const std::string& path,
+                  Reporter* reporter) {
+  const std::string columns = path + ".columns";
+  const bool pushed = dataset.format() == DatasetSpec::PUSHED;
+  for (const auto& [role, column] : dataset.columns()) {
+    if (role == kFeaturesColumn || role == kLabelColumn) continue;
+    const std::string field = absl::StrCat(columns, ".", role);
+    if (column == kFeaturesColumn || column == kLabelColumn) {
+      reporter->Report(field, absl::StrCat("is the wrong way round: write ",
+                                           column, ": ", role));
+      continue;
+    }
+    const std::string nearest =
+        NearestName(role, {kFeaturesColumn, kLabelColumn});
+    reporter->Report(
+        field, absl::StrCat("is not known; ",
+                            nearest.empty()
+                                ? "columns are features and label"
+                                : absl::StrCat("did you mean ", nearest, "?")));
+  }
+  const auto need = [&](const char* role) {
+    auto found = dataset.columns().find(role);
+    if (found != dataset.columns().end() && !found->second.empty()) return;
+    reporter->Report(
+        absl::StrCat(columns, ".", role),
+        absl::StrCat("is required for the format ", pushed ? "pushed" : "csv",
+                     ": write columns: {",
+                     pushed ? "features: NAME, label: NAME" : "label: NAME",
+                     "} with the names of the columns"));
+  };
+  if (pushed) need(kFeaturesColumn);
+  need(kLabelColumn);
+}
+
+void CheckGlobalBatch(const v1::JobSpec& spec, Reporter* reporter) {
+  const DatasetSpec& train = spec.data().train();
+  const int workers = spec.tasks().worker().count();
+  if (!train.has_global_batch_size() || workers < 1) return;
+  const int64_t size = train.global_batch_size();
+  if (size % workers == 0) return;
+  const int64_t below = size / workers * workers;
+  reporter->Report(
+      "data.train.global_batch_size",
+      absl::StrCat(size, " does not divide evenly by ", workers, " workers; ",
+                   below > 0 ? absl::StrCat(below, " or ") : "",
+                   below + workers, " does"),
+      {"tasks.worker.count"});
+}
+
+void CheckDatasets(const v1::JobSpec& spec, Reporter* reporter) {
+  const DatasetSpec& train = spec.data().train();
+  const DatasetSpec& validation = spec.data().validation();
+  if (spec.data().has_train()) {
+    if (train.has_batch_size() && train.has_global_batch_size()) {
+      reporter->Report("data.train.global_batch_size",
+                       "is given and so is batch_size; one follows from the "
+                       "other and the number of workers, remove one",
+                       {"data.train.batch_size"});
+    }
+    if (!train.has_batch_size() && !train.has_global_batch_size()) {
+      reporter->Report("data.train.batch_size",
+                       "is required: how many records a worker takes in a "
+                       "step, for example 64 (or global_batch_size, of all "
+                       "workers together)",
+                       {"data.train.global_batch_size"});
+    }
+    CheckGlobalBatch(spec, reporter);
+  }
+  if (validation.has_global_batch_size()) {
+    reporter->Report("data.validation.global_batch_size",
+                     "is only for train, as one task scores checkpoints; write "
+                     "batch_size");
+  }
+  for (const auto& [dataset, path] :
+       {std::make_pair(&train, "data.train"),
+        std::make_pair(&validation, "data.validation")}) {
+    if (dataset->format() == DatasetSpec::CSV ||
+        dataset->format() == DatasetSpec::PUSHED) {
+      CheckColumns(*dataset, path, reporter);
+    }
+  }
+}
+
+void CheckPreprocess(const v1::JobSpec& spec, Reporter* reporter) {
+  for (int i = 0; i < spec.data().preprocess_size(); ++i) {
+    const v1::PreprocessStep& step = spec.data().preprocess(i);
+    const std::string path = absl::StrCat("data.preprocess[", i, "]");
+    if (step.step_case() == v1::PreprocessStep::STEP_NOT_SET) {
+      reporter->Report(path,
+                       "does nothing: write {scale: 0.5} or {normalise: "
+                       "{mean: 0.1307, std: 0.3081}}",
+                       {path + ".scale", path + ".normalise"});
+    } else if (step.has_scale() && step.scale() == 0) {
+      reporter->Report(path + ".scale",
+                       "0 would make all features equal; 8-bit images are "
+                       "scaled by 0.00392156862745098 (1/255)");
+    }
+  }
+}
+
+}  // namespace
+
+void CheckDataRelations(const v1::JobSpec& spec, Reporter* reporter) {
+  CheckDatasets(spec, reporter);
+  CheckPreprocess(spec, reporter);
+}
+
+}  // namespace tfd::spec
