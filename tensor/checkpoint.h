@@ -101,6 +101,9 @@ class CheckpointReader {
 
 // The checkpoints of one storage. Its methods do file I/O. Thread-safe where
 // its file system is; one process at a time writes committed.json (ps/0).
+//
+// A v1::CheckpointRef stands for the folder here that has the name its uri ends
+// with: a storage folder may be moved, and nothing leads outside of it.
 class CheckpointStore {
  public:
   // `storage` as in the spec (storage.uri).
@@ -139,12 +142,15 @@ class CheckpointStore {
   absl::StatusOr<std::optional<v1::CheckpointRef>> NewestIntact(
       std::vector<std::string>* problems) const;
 
-  // Its folder with all that is in it. Refuses a folder outside this storage.
+  // Its folder with all that is in it.
   absl::Status DeleteCheckpoint(const v1::CheckpointRef& checkpoint) const;
   // All checkpoints and committed.json (for `overwrite`).
   absl::Status DeleteAll() const;
 
  private:
+  absl::StatusOr<std::string> FolderOf(
+      const v1::CheckpointRef& checkpoint) const;
+
   FileSystem* file_system_;
   std::string root_;  // STORAGE/checkpoints
 };

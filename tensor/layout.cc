@@ -90,6 +90,15 @@ absl::Status CheckTensors(const v1::LayoutGroup& group, uint64_t* elements) {
   return absl::OkStatus();
 }
 
+// `chunk_elements`, or less where not every shard would get a chunk.
+uint64_t FittingChunk(uint64_t chunk_elements, uint64_t elements,
+                      uint64_t shards) {
+  if (shards == 0 || elements < shards) return chunk_elements;
+  const uint64_t even = (elements + shards - 1) / shards;
+  const bool reaches_all = (elements + even - 1) / even == shards;
+  return std::min(chunk_elements, reaches_all ? even : elements / shards);
+}
+
 // FNV-1a: stable over processes and versions, which absl::Hash is not.
 class Fingerprinter {
  public:
@@ -162,6 +171,13 @@ absl::StatusOr<Layout> Layout::FromGroup(v1::LayoutGroup group) {
                      " elements into more chunks than can be "
                      "numbered; use larger chunks"));
   }
+  if (chunks < static_cast<uint64_t>(group.shards_size())) {
+    return Wrong("shards",
+                 absl::StrCat("there are ", group.shards_size(),
+                              " shards, but only ", chunks,
+                              " chunks of parameters; use fewer parameter "
+                              "servers (tasks.ps.count)"));
+  }
   layout.chunks_ = static_cast<uint32_t>(chunks);
   layout.fingerprint_ = FingerprintOf(group);
   layout.group_ = std::move(group);
@@ -185,7 +201,6 @@ absl::StatusOr<Layout> Layout::FromProto(const v1::Layout& layout,
 absl::StatusOr<Layout> Layout::Build(const LayoutParts& parts) {
   v1::LayoutGroup group;
   group.set_name(parts.group);
-  group.set_chunk_elements(parts.chunk_elements);
   for (const std::string& member : parts.members) group.add_members(member);
   for (const std::string& shard : parts.shards) group.add_shards(shard);
   uint64_t begin = 0;
@@ -201,6 +216,8 @@ absl::StatusOr<Layout> Layout::Build(const LayoutParts& parts) {
     tensor->set_elements(elements);
     begin += elements;
   }
+  group.set_chunk_elements(
+      FittingChunk(parts.chunk_elements, begin, parts.shards.size()));
   return FromGroup(std::move(group));
 }
 

@@ -50,7 +50,8 @@ struct LayoutParts {
   std::vector<std::string> shards;
   // In the order of the flat key space.
   std::vector<TensorShape> tensors;
-  // Elements, not bytes: exchange.chunk_bytes / sizeof(float).
+  // Elements, not bytes: exchange.chunk_bytes / sizeof(float). The layout's
+  // chunks are smaller where a small model would leave a shard without any.
   uint64_t chunk_elements = 0;
 };
 
@@ -58,7 +59,8 @@ struct LayoutParts {
 class Layout {
  public:
   // Refuses (InvalidArgument naming the field, e.g. "layout.tensors[3].begin:
-  // …") whatever does not describe a gapless key space.
+  // …") whatever does not describe a gapless key space in which every shard
+  // has a chunk.
   static absl::StatusOr<Layout> FromGroup(v1::LayoutGroup group);
   // The one group of a message; its generation must be `generation`.
   static absl::StatusOr<Layout> FromProto(const v1::Layout& layout,

@@ -1,0 +1,151 @@
+// One chunk of a shard: sums the slots of a step, applies the optimizer,
+// answers. The bsp rule and exactly-once are here.
+#ifndef TFD_PS_CHUNK_H_
+#define TFD_PS_CHUNK_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "ps/optimizer.h"
+#include "ps/parameter_buffer.h"
+#include "ps/snapshot.h"
+#include "tensor/chunk_codec.h"
+#include "tensor/float_buffer.h"
+#include "tensor/layout.h"
+
+namespace tfd::ps {
+
+// What a chunk answers; parameters where there are some to give.
+struct ShardReply {
+  tensor::ChunkReply header;
+  ParameterRef parameters;
+};
+
+// Called exactly once per request, on any thread; must not block.
+using ReplyCallback = std::function<void(ShardReply)>;
+
+ShardReply ErrorReply(const tensor::ChunkRequest& request,
+                      const absl::Status& status);
+
+// What all chunks of a shard share. Everything pointed to outlives them.
+struct ChunkContext {
+  const Optimizer* optimizer = nullptr;
+  v1::OptimizerSpec optimizer_spec;
+  SnapshotSink* snapshots = nullptr;
+  uint32_t slots = 1;
+  // Sums go strictly in the order of slots.
+  bool deterministic = false;
+  int64_t total_steps = 0;
+  // Steps between checkpoints; 0: only the last step's.
+  int64_t checkpoint_every_steps = 0;
+};
+
+// Counters, for metrics and tests. Thread-safe.
+struct ShardStats {
+  std::atomic<uint64_t> pushes_applied{0};
+  // Pushes of a (slot, step, chunk) that was there already.
+  std::atomic<uint64_t> pushes_repeated{0};
+  std::atomic<uint64_t> requests_refused{0};
+  std::atomic<uint64_t> payload_bytes{0};
+};
+
+// Thread-safe. A request that arrives while another thread works on the chunk
+// is queued and done by that thread: nobody waits for anybody's sums, and the
+// numbers need no lock. Requests in the queue are bounded by what streams let
+// in.
+class Chunk {
+ public:
+  Chunk(const ChunkContext* context, uint32_t number, tensor::FlatRange range,
+        ShardStats* stats);
+
+  // `request` is valid in itself (see Shard::Handle).
+  void Deliver(tensor::ReceivedRequest request, ReplyCallback reply);
+
+  // Before any Deliver.
+  absl::Status Restore(const tensor::CheckpointReader& checkpoint);
+
+  // The number of steps applied, and whether there are parameters.
+  uint64_t step() const { return step_.load(std::memory_order_acquire); }
+  bool initialised() const {
+    return initialised_.load(std::memory_order_acquire);
+  }
+  tensor::FlatRange range() const { return range_; }
+
+ private:
+  struct Item {
+    tensor::ReceivedRequest request;
+    ReplyCallback reply;
+  };
+  // A seat of the step that is being summed.
+  struct Slot {
+    bool given = false;
+    double weight = 0;
+    // Deterministic: what arrived before its turn.
+    tensor::Payload held;
+    ReplyCallback push_reply;
+    ReplyCallback pull_reply;
+    uint64_t pull_step = 0;
+  };
+
+  // All below are called by the one thread that owns the chunk at the time.
+  void Process(Item item);
+  void Init(const tensor::ReceivedRequest& request, const ReplyCallback& reply);
+  void Pull(const tensor::ChunkRequest& request, ReplyCallback reply);
+  void Push(tensor::ReceivedRequest request, ReplyCallback reply);
+  void Sum(double weight, const tensor::Payload& payload);
+  void CompleteStep();
+  void Update();
+  void AnswerStep();
+  void TakeSnapshot();
+  void AnswerPulls();
+  void Refuse(const tensor::ChunkRequest& request, const ReplyCallback& reply,
+              const absl::Status& status);
+  // The parameters after `step` steps, or OutOfRange.
+  absl::StatusOr<ParameterRef> ParametersAt(uint64_t step) const;
+  ParameterRef FreeBuffer();
+  std::string Name() const;
+
+  const ChunkContext* const context_;
+  const uint32_t number_;
+  const tensor::FlatRange range_;
+  ShardStats* const stats_;
+
+  absl::Mutex mutex_;
+  std::vector<Item> inbox_ ABSL_GUARDED_BY(mutex_);
+  bool owned_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // Written by the owner alone.
+  std::atomic<uint64_t> step_{0};
+  std::atomic<bool> initialised_{false};
+
+  // The owner's alone; mutex_ orders one owner after the other.
+  uint64_t updates_ = 0;
+  // After step_ steps, and after step_ - 1: kept until the next step is
+  // applied, which proves that this one was complete on every shard, since a
+  // worker pushes a step only when it has all of the one before.
+  ParameterRef current_;
+  ParameterRef previous_;
+  // Every buffer there is, those that are still being sent among them.
+  std::vector<ParameterRef> buffers_;
+  tensor::FloatBuffer sum_;
+  std::vector<tensor::FloatBuffer> state_;
+  std::vector<Slot> slots_;
+  uint32_t given_ = 0;
+  uint32_t next_in_order_ = 0;
+  double total_weight_ = 0;
+};
+
+// Whether parameters after `step` steps are a checkpoint.
+bool IsCheckpointStep(int64_t step, int64_t every_steps, int64_t total_steps);
+
+}  // namespace tfd::ps
+
+#endif  // TFD_PS_CHUNK_H_

@@ -1,0 +1,562 @@
+#include "ps/exchange.h"
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "common/crc32c.h"
+#include "common/status.h"
+#include "common/units.h"
+#include "common/version.h"
+#include "tensor/accumulate.h"
+#include "tensor/safetensors.h"
+
+namespace tfd::ps {
+namespace {
+
+constexpr absl::Duration kRetryInterval = absl::Milliseconds(100);
+// For gRPC to let go of payloads of streams that have ended.
+constexpr absl::Duration kReleaseTimeout = absl::Seconds(5);
+// After a lost connection one repeat is usual; more mean that somebody else
+// pushes for this slot.
+constexpr int kMaxAborted = 8;
+
+// The shard has understood and says no; trying again would not help.
+bool IsFinal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kNotFound:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+ExchangeImpl::ExchangeImpl(const ExchangeOptions& options,
+                           tensor::Layout layout, absl::Span<float> parameters,
+                           std::vector<std::unique_ptr<ShardChannel>> channels,
+                           absl::Time deadline)
+    : options_(options),
+      layout_(std::move(layout)),
+      parameters_(parameters),
+      chunks_(layout_.chunks()) {
+  open_request_.set_protocol_version(kProtocolVersion);
+  open_request_.set_generation(options_.generation);
+  open_request_.set_task(options_.task);
+  open_request_.set_incarnation(options_.incarnation);
+  *open_request_.mutable_layout() = layout_.ToProto(options_.generation);
+  open_request_.set_total_steps(options_.total_steps);
+  open_request_.set_steps_per_epoch(options_.steps_per_epoch);
+  open_request_.set_records(options_.records);
+  const absl::Time now = absl::Now();
+  links_.resize(channels.size());
+  for (size_t i = 0; i < channels.size(); ++i) {
+    links_[i].channel = std::move(channels[i]);
+    links_[i].retry_at = now;
+    links_[i].lost_since = now;
+    links_[i].give_up_at = deadline;
+  }
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "exchange");
+    Run();
+  });
+}
+
+ExchangeImpl::~ExchangeImpl() {
+  std::vector<std::shared_ptr<ShardStream>> streams;
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    for (const ShardLink& link : links_) {
+      if (link.stream != nullptr) streams.push_back(link.stream);
+      link.channel->CancelOpen();
+    }
+  }
+  for (const auto& stream : streams) stream->Close();
+  thread_.join();
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto quiet = [this] {
+      mutex_.AssertReaderHeld();
+      return streams_alive_ == 0 && opens_under_way_ == 0;
+    };
+    mutex_.Await(absl::Condition(&quiet));
+  }
+  // The caller's buffers may go away after this.
+  const absl::Status released =
+      WaitForOldPayloads(absl::Now() + kReleaseTimeout);
+  if (!released.ok()) spdlog::error("{}", std::string(released.message()));
+}
+
+// ------------------------------------------------------------ connections
+
+void ExchangeImpl::Run() {
+  while (true) {
+    std::deque<OpenResult> results;
+    {
+      absl::MutexLock lock(&mutex_);
+      const auto wake = [this] {
+        mutex_.AssertReaderHeld();
+        return stopping_ || HasWork(absl::Now());
+      };
+      mutex_.AwaitWithDeadline(absl::Condition(&wake), NextRetry());
+      if (stopping_) return;
+      results.swap(open_results_);
+    }
+    for (const OpenResult& result : results) TakeOpenResult(result);
+    OpenLost();
+  }
+}
+
+bool ExchangeImpl::HasWork(absl::Time now) const {
+  return !open_results_.empty() || NextRetry() <= now;
+}
+
+absl::Time ExchangeImpl::NextRetry() const {
+  absl::Time next = absl::InfiniteFuture();
+  if (!failed_.ok()) return next;
+  for (const ShardLink& link : links_) {
+    if (link.link == Link::kLost) next = std::min(next, link.retry_at);
+  }
+  return next;
+}
+
+void ExchangeImpl::OpenLost() {
+  const absl::Time now = absl::Now();
+  for (size_t i = 0; i < layout_.shards(); ++i) {
+    ShardChannel* channel = nullptr;
+    absl::Time deadline;
+    {
+      absl::MutexLock lock(&mutex_);
+      ShardLink& link = links_[i];
+      if (!failed_.ok() || link.link != Link::kLost || link.retry_at > now) {
+        continue;
+      }
+      if (now >= link.give_up_at) {
+        Fail(absl::UnavailableError(
+            absl::StrCat(ShardName(i), " has been out of reach for ",
+                         tfd::FormatDuration(now - link.lost_since), " (",
+                         std::string(link.last_error.message()),
+                         "); its process or node may be gone")));
+        continue;
+      }
+      link.link = Link::kOpening;
+      ++opens_under_way_;
+      channel = link.channel.get();
+      deadline = link.give_up_at;
+    }
+    channel->Open(open_request_, deadline,
+                  [this, i](const absl::StatusOr<v1::OpenResponse>& response) {
+                    absl::MutexLock lock(&mutex_);
+                    open_results_.push_back({i, response});
+                    --opens_under_way_;
+                  });
+  }
+}
+
+void ExchangeImpl::TakeOpenResult(const OpenResult& result) {
+  {
+    absl::MutexLock lock(&mutex_);
+    ShardLink& link = links_[result.shard];
+    absl::Status status = result.response.status();
+    if (status.ok()) status = CheckReopened(link, *result.response);
+    if (!status.ok()) {
+      if (IsFinal(status)) {
+        return Fail(Annotate(status, ShardName(result.shard)));
+      }
+      link.link = Link::kLost;
+      link.retry_at = absl::Now() + kRetryInterval;
+      link.last_error = status;
+      return;
+    }
+    if (!link.was_open) link.opened = *result.response;
+    if (link.was_open) ++stats_.reconnects;
+    link.was_open = true;
+  }
+  Connect(result.shard);
+}
+
+absl::Status ExchangeImpl::CheckReopened(
+    const ShardLink& link, const v1::OpenResponse& response) const {
+  if (!link.was_open || !have_parameters_) return absl::OkStatus();
+  if (response.initialised() && response.step() >= next_step_) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "it came back without what it had: it is at step ", response.step(),
+      response.initialised() ? "" : " and without parameters",
+      ", this job at step ", next_step_,
+      "; it was restarted, so the job has to go on from a checkpoint"));
+}
+
+void ExchangeImpl::Connect(size_t shard) {
+  ShardChannel* channel = nullptr;
+  uint64_t connection = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    channel = links_[shard].channel.get();
+    connection = ++links_[shard].connection;
+    ++streams_alive_;
+  }
+  StreamEvents events;
+  events.on_reply = [this, shard](const tensor::ReceivedReply& reply) {
+    OnReply(shard, reply);
+  };
+  events.on_closed = [this, shard, connection](const absl::Status& status) {
+    OnClosed(shard, connection, status);
+  };
+  const std::shared_ptr<ShardStream> stream =
+      channel->Connect(std::move(events));
+  // What was asked for and not answered, for want of a connection or over the
+  // one that was lost, goes out (again): the shard knows what it has.
+  std::vector<std::pair<tensor::ChunkRequest, tensor::ByteSpan>> requests;
+  {
+    absl::MutexLock lock(&mutex_);
+    ShardLink& link = links_[shard];
+    if (link.closed_connection == connection) {
+      ended_.push_back(stream);
+      return;
+    }
+    link.stream = stream;
+    link.link = Link::kConnected;
+    for (const uint32_t chunk :
+         layout_.ChunksOf(static_cast<uint32_t>(shard))) {
+      if (round_.active && chunks_[chunk].asked && !chunks_[chunk].answered) {
+        requests.push_back({RequestFor(chunk), PayloadOf(chunk)});
+      }
+    }
+  }
+  for (const auto& [header, payload] : requests) {
+    Send(*stream, header, payload);
+  }
+}
+
+void ExchangeImpl::OnClosed(size_t shard, uint64_t connection,
+                            const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  ShardLink& link = links_[shard];
+  if (link.connection == connection) {
+    link.closed_connection = connection;
+    if (link.stream != nullptr) ended_.push_back(std::move(link.stream));
+    LoseLink(link, status);
+    if (IsFinal(status)) Fail(Annotate(status, ShardName(shard)));
+  }
+  --streams_alive_;
+}
+
+void ExchangeImpl::LoseLink(ShardLink& link, const absl::Status& why) {
+  link.link = Link::kLost;
+  link.stream = nullptr;
+  link.last_error = why;
+  link.lost_since = absl::Now();
+  link.retry_at = link.lost_since;
+  link.give_up_at = link.lost_since + options_.reconnect_timeout;
+}
+
+void ExchangeImpl::Fail(const absl::Status& status) {
+  if (failed_.ok()) failed_ = status;
+}
+
+// ----------------------------------------------------------------- rounds
+
+absl::Status ExchangeImpl::BeginRound(v1::ChunkKind kind, const StepInfo& info,
+                                      uint64_t reply_step) {
+  absl::MutexLock lock(&mutex_);
+  if (!failed_.ok()) return failed_;
+  if (round_.active) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(RoundName(), " is still under way; WaitStep comes first"));
+  }
+  if (kind == v1::PUSH && (!have_parameters_ || info.step != next_step_)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "step ", info.step, " cannot begin: ",
+        have_parameters_ ? absl::StrCat("the next one is ", next_step_)
+                         : std::string("Initialise comes first")));
+  }
+  std::fill(chunks_.begin(), chunks_.end(), ChunkState());
+  round_.kind = kind;
+  round_.info = info;
+  round_.reply_step = reply_step;
+  round_.unanswered = layout_.chunks();
+  round_.active = true;
+  return absl::OkStatus();
+}
+
+absl::Status ExchangeImpl::Ask(uint32_t chunk, const float* payload) {
+  std::shared_ptr<ShardStream> stream;
+  tensor::ChunkRequest header;
+  tensor::ByteSpan bytes;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!failed_.ok()) return failed_;
+    if (chunk >= layout_.chunks() || !round_.active || chunks_[chunk].asked) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "chunk ", chunk, " of ", layout_.chunks(), " cannot be pushed ",
+          round_.active ? "twice" : "outside of a step"));
+    }
+    chunks_[chunk].asked = true;
+    chunks_[chunk].payload = payload;
+    // Without a stream it is sent when there is one again.
+    stream = links_[layout_.ShardOf(chunk)].stream;
+    header = RequestFor(chunk);
+    bytes = PayloadOf(chunk);
+  }
+  if (stream != nullptr) Send(*stream, header, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status ExchangeImpl::AskAll(const float* flat) {
+  for (uint32_t chunk = 0; chunk < layout_.chunks(); ++chunk) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (chunks_[chunk].asked) continue;
+    }
+    TFD_RETURN_IF_ERROR(
+        Ask(chunk, flat == nullptr ? nullptr
+                                   : flat + layout_.ChunkRange(chunk).begin));
+  }
+  return absl::OkStatus();
+}
+
+tensor::ChunkRequest ExchangeImpl::RequestFor(uint32_t chunk) const {
+  tensor::ChunkRequest request;
+  request.generation = options_.generation;
+  request.kind = round_.kind;
+  request.slot = options_.slot;
+  request.step = static_cast<uint64_t>(round_.info.step);
+  request.chunk = chunk;
+  if (round_.kind == v1::PUSH) {
+    request.idle = round_.info.idle;
+    request.weight = round_.info.idle ? 0 : round_.info.weight;
+    request.batch = round_.info.batch;
+  }
+  return request;
+}
+
+void ExchangeImpl::Send(ShardStream& stream, tensor::ChunkRequest header,
+                        tensor::ByteSpan payload) const {
+  if (options_.checksums) {
+    header.payload_crc32c = ExtendCrc32c(0, payload.data(), payload.size());
+  }
+  stream.Send(header, payload);
+}
+
+tensor::ByteSpan ExchangeImpl::PayloadOf(uint32_t chunk) const {
+  const float* payload = chunks_[chunk].payload;
+  if (payload == nullptr) return {};
+  return tensor::AsBytes({payload, layout_.ChunkRange(chunk).elements()});
+}
+
+void ExchangeImpl::OnReply(size_t shard, const tensor::ReceivedReply& reply) {
+  const uint32_t chunk = reply.header.chunk;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!failed_.ok()) return;
+    // Belongs to something that has been answered over another connection.
+    if (!round_.active || chunk >= chunks_.size() || !chunks_[chunk].asked ||
+        chunks_[chunk].answered) {
+      return;
+    }
+    if (reply.header.code == static_cast<int>(absl::StatusCode::kAborted) &&
+        ++chunks_[chunk].aborted < kMaxAborted) {
+      // Falls through to AskAgain, outside of the lock.
+    } else {
+      const absl::Status status = CheckReply(shard, reply);
+      if (!status.ok()) return Fail(Annotate(status, ShardName(shard)));
+      chunks_[chunk].answered = true;
+    }
+  }
+  if (reply.header.code != 0) return AskAgain(shard, reply.header);
+  // This thread alone has taken this chunk's answer.
+  const tensor::FlatRange range = layout_.ChunkRange(chunk);
+  if (reply.payload.size_bytes() > 0) {
+    tensor::CopyFloats(reply.payload.spans(),
+                       parameters_.subspan(range.begin, range.elements()));
+  }
+  absl::MutexLock lock(&mutex_);
+  stats_.bytes_copied += reply.payload.size_bytes();
+  --round_.unanswered;
+}
+
+absl::Status ExchangeImpl::CheckReply(
+    size_t shard, const tensor::ReceivedReply& reply) const {
+  const tensor::ChunkReply& header = reply.header;
+  if (header.code != 0) {
+    return absl::Status(static_cast<absl::StatusCode>(header.code),
+                        absl::StrCat("chunk ", header.chunk, " of ",
+                                     RoundName(), ": ", header.message));
+  }
+  const uint64_t expected_bytes =
+      round_.kind == v1::INIT
+          ? 0
+          : layout_.ChunkRange(header.chunk).elements() * sizeof(float);
+  if (layout_.ShardOf(header.chunk) != shard || header.kind != round_.kind ||
+      (header.step != round_.reply_step && round_.kind != v1::INIT) ||
+      reply.payload.size_bytes() != expected_bytes) {
+    return absl::InternalError(absl::StrCat(
+        "answered ", v1::ChunkKind_Name(header.kind), " of chunk ",
+        header.chunk, " at step ", header.step, " with ",
+        reply.payload.size_bytes(), " bytes, where ",
+        v1::ChunkKind_Name(round_.kind), " at step ", round_.reply_step,
+        " with ", expected_bytes, " bytes was expected"));
+  }
+  return absl::OkStatus();
+}
+
+void ExchangeImpl::AskAgain(size_t shard, const tensor::ChunkReply& reply) {
+  std::shared_ptr<ShardStream> stream;
+  tensor::ChunkRequest header;
+  tensor::ByteSpan payload;
+  {
+    absl::MutexLock lock(&mutex_);
+    stream = links_[shard].stream;
+    header = RequestFor(reply.chunk);
+    payload = PayloadOf(reply.chunk);
+  }
+  if (stream != nullptr) Send(*stream, header, payload);
+}
+
+absl::Status ExchangeImpl::WaitRound(absl::Time deadline) {
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto done = [this] {
+      mutex_.AssertReaderHeld();
+      return !failed_.ok() || round_.unanswered == 0;
+    };
+    const bool in_time =
+        mutex_.AwaitWithDeadline(absl::Condition(&done), deadline);
+    if (!failed_.ok()) return failed_;
+    if (!in_time) return absl::DeadlineExceededError(DescribeWait(absl::Now()));
+  }
+  TFD_RETURN_IF_ERROR(WaitForOldPayloads(deadline));
+  absl::MutexLock lock(&mutex_);
+  round_.active = false;
+  return absl::OkStatus();
+}
+
+// Where no connection was lost there is nothing to wait for: an answer says
+// that the request was read to its end.
+absl::Status ExchangeImpl::WaitForOldPayloads(absl::Time deadline) {
+  while (true) {
+    std::shared_ptr<ShardStream> stream;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (ended_.empty()) return absl::OkStatus();
+      stream = ended_.back();
+    }
+    if (!stream->WaitUntilReleased(deadline)) {
+      return absl::DeadlineExceededError(
+          "a connection that was lost still holds tensors that were sent");
+    }
+    absl::MutexLock lock(&mutex_);
+    stats_.bytes_sent += stream->bytes_sent();
+    stats_.bytes_received += stream->bytes_received();
+    ended_.erase(std::find(ended_.begin(), ended_.end(), stream));
+  }
+}
+
+// ---------------------------------------------------------- the interface
+
+absl::Status ExchangeImpl::WaitUntilOpen(absl::Time deadline) {
+  absl::MutexLock lock(&mutex_);
+  const auto open = [this] {
+    mutex_.AssertReaderHeld();
+    return !failed_.ok() ||
+           std::all_of(links_.begin(), links_.end(),
+                       [](const ShardLink& link) { return link.was_open; });
+  };
+  const bool in_time =
+      mutex_.AwaitWithDeadline(absl::Condition(&open), deadline);
+  if (!failed_.ok()) return failed_;
+  if (!in_time) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("no handshake with ", DescribeLinks(absl::Now())));
+  }
+  next_step_ = links_[0].opened.step();
+  for (const ShardLink& link : links_) {
+    next_step_ = std::min<int64_t>(next_step_, link.opened.step());
+  }
+  return absl::OkStatus();
+}
+
+int64_t ExchangeImpl::step() const {
+  absl::MutexLock lock(&mutex_);
+  return next_step_;
+}
+
+bool ExchangeImpl::initialised() const {
+  absl::MutexLock lock(&mutex_);
+  return std::all_of(links_.begin(), links_.end(), [](const ShardLink& link) {
+    return link.opened.initialised();
+  });
+}
+
+absl::Status ExchangeImpl::Initialise(absl::Time deadline) {
+  StepInfo info;
+  info.step = step();
+  const auto now = static_cast<uint64_t>(info.step);
+  if (!initialised() && options_.slot == 0) {
+    TFD_RETURN_IF_ERROR(BeginRound(v1::INIT, info, now));
+    TFD_RETURN_IF_ERROR(AskAll(parameters_.data()));
+    TFD_RETURN_IF_ERROR(WaitRound(deadline));
+  }
+  TFD_RETURN_IF_ERROR(BeginRound(v1::PULL, info, now));
+  TFD_RETURN_IF_ERROR(AskAll(nullptr));
+  TFD_RETURN_IF_ERROR(WaitRound(deadline));
+  absl::MutexLock lock(&mutex_);
+  have_parameters_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status ExchangeImpl::BeginStep(const StepInfo& step) {
+  TFD_RETURN_IF_ERROR(
+      BeginRound(v1::PUSH, step, static_cast<uint64_t>(step.step) + 1));
+  return step.idle ? AskAll(nullptr) : absl::OkStatus();
+}
+
+absl::Status ExchangeImpl::PushChunk(uint32_t chunk, const float* gradient) {
+  return Ask(chunk, gradient);
+}
+
+absl::Status ExchangeImpl::PushAll(const float* gradient) {
+  return AskAll(gradient);
+}
+
+absl::Status ExchangeImpl::WaitStep(absl::Time deadline) {
+  const absl::Time begin = absl::Now();
+  const absl::Status status = WaitRound(deadline);
+  absl::MutexLock lock(&mutex_);
+  stats_.waited += absl::Now() - begin;
+  if (!status.ok()) return status;
+  ++stats_.steps;
+  ++next_step_;
+  return absl::OkStatus();
+}
+
+ExchangeStats ExchangeImpl::stats() const {
+  absl::MutexLock lock(&mutex_);
+  ExchangeStats stats = stats_;
+  const auto add = [&stats](const std::shared_ptr<ShardStream>& stream) {
+    if (stream == nullptr) return;
+    stats.bytes_sent += stream->bytes_sent();
+    stats.bytes_received += stream->bytes_received();
+  };
+  for (const ShardLink& link : links_) add(link.stream);
+  for (const auto& stream : ended_) add(stream);
+  return stats;
+}
+
+}  // namespace tfd::ps

@@ -1,0 +1,276 @@
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/client_callback.h>
+
+#include <atomic>
+#include <deque>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/net/channel.h"
+#include "common/status.h"
+#include "ps/shard_channel.h"
+#include "ps/shard_service.h"
+#include "tfd/v1/shard.grpc.pb.h"
+
+namespace tfd::ps {
+namespace {
+
+constexpr char kExchangeMethod[] = "/tfd.v1.Shard/Exchange";
+
+// Counts payloads that gRPC still holds. Outlives the stream: gRPC lets go of
+// them late.
+class PayloadGate {
+ public:
+  void Enter() {
+    absl::MutexLock lock(&mutex_);
+    ++inside_;
+  }
+  void Leave() {
+    absl::MutexLock lock(&mutex_);
+    --inside_;
+  }
+  bool WaitUntilEmpty(absl::Time deadline) {
+    const auto empty = [this] {
+      mutex_.AssertReaderHeld();
+      return inside_ == 0;
+    };
+    return mutex_.LockWhenWithDeadline(absl::Condition(&empty), deadline)
+               ? (mutex_.Unlock(), true)
+               : (mutex_.Unlock(), false);
+  }
+
+ private:
+  absl::Mutex mutex_;
+  int64_t inside_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+void LeaveGate(void* argument) {
+  const std::unique_ptr<std::shared_ptr<PayloadGate>> gate(
+      static_cast<std::shared_ptr<PayloadGate>*>(argument));
+  (*gate)->Leave();
+}
+
+// Owns itself until OnDone. A hold keeps the call open for writes that start
+// outside of gRPC's callbacks; it is removed when no more can start.
+class GrpcStream final
+    : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+      public ShardStream,
+      public std::enable_shared_from_this<GrpcStream> {
+ public:
+  GrpcStream(StreamEvents events, size_t max_payload_bytes)
+      : events_(std::move(events)), max_payload_bytes_(max_payload_bytes) {}
+
+  void Start(const std::shared_ptr<grpc::Channel>& channel,
+             const ShardChannelOptions& options) {
+    self_ = shared_from_this();
+    net::AddToken(context_, options.token);
+    context_.AddMetadata(kSlotMetadata, absl::StrCat(options.slot));
+    context_.AddMetadata(kGenerationMetadata, absl::StrCat(options.generation));
+    grpc::GenericStub(channel).PrepareBidiStreamingCall(
+        &context_, kExchangeMethod, grpc::StubOptions(), this);
+    AddHold();
+    StartRead(&reply_);
+    StartCall();
+  }
+
+  void Send(const tensor::ChunkRequest& header,
+            tensor::ByteSpan payload) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (closed_) return;
+      queue_.push_back({header, payload});
+    }
+    GoOn();
+  }
+
+  void Close() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      closed_ = true;
+    }
+    context_.TryCancel();
+    GoOn();
+  }
+
+  bool WaitUntilReleased(absl::Time deadline) override {
+    return gate_->WaitUntilEmpty(deadline);
+  }
+  uint64_t bytes_sent() const override { return bytes_sent_.load(); }
+  uint64_t bytes_received() const override { return bytes_received_.load(); }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      {
+        absl::MutexLock lock(&mutex_);
+        closed_ = true;
+      }
+      return GoOn();
+    }
+    bytes_received_ += reply_.Length();
+    absl::StatusOr<tensor::ReceivedReply> reply =
+        tensor::ParseChunkReply(reply_, max_payload_bytes_);
+    reply_.Clear();
+    if (!reply.ok()) {
+      {
+        absl::MutexLock lock(&mutex_);
+        broken_ = reply.status();
+        closed_ = true;
+      }
+      context_.TryCancel();
+      return GoOn();
+    }
+    events_.on_reply(*std::move(reply));
+    StartRead(&reply_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      writing_ = false;
+      if (!ok) closed_ = true;
+    }
+    request_.Clear();
+    GoOn();
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::shared_ptr<GrpcStream> self = std::move(self_);
+    absl::Status closed;
+    {
+      absl::MutexLock lock(&mutex_);
+      closed = broken_.ok() ? FromGrpc(status) : broken_;
+    }
+    if (closed.ok()) {
+      closed = absl::UnavailableError("the shard has ended the stream");
+    }
+    events_.on_closed(closed);
+    events_ = {};
+  }
+
+ private:
+  struct Outgoing {
+    tensor::ChunkRequest header;
+    tensor::ByteSpan payload;
+  };
+
+  void GoOn() {
+    Outgoing next;
+    bool write = false;
+    bool remove_hold = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (closed_) {
+        queue_.clear();
+        if (!writing_ && held_) {
+          held_ = false;
+          remove_hold = true;
+        }
+      } else if (!writing_ && !queue_.empty()) {
+        next = queue_.front();
+        queue_.pop_front();
+        write = writing_ = true;
+      }
+    }
+    if (write) {
+      gate_->Enter();
+      request_ = tensor::EncodeChunkRequest(
+          next.header, next.payload,
+          {&LeaveGate, new std::shared_ptr<PayloadGate>(gate_)});
+      bytes_sent_ += request_.Length();
+      StartWrite(&request_);
+    }
+    if (remove_hold) RemoveHold();
+  }
+
+  StreamEvents events_;
+  const size_t max_payload_bytes_;
+  const std::shared_ptr<PayloadGate> gate_ = std::make_shared<PayloadGate>();
+  std::shared_ptr<GrpcStream> self_;
+  grpc::ClientContext context_;
+  // Belong to the read and the write under way.
+  grpc::ByteBuffer reply_;
+  grpc::ByteBuffer request_;
+  std::atomic<uint64_t> bytes_sent_{0};
+  std::atomic<uint64_t> bytes_received_{0};
+
+  absl::Mutex mutex_;
+  // Bounded by the chunks of a step: each is pushed once.
+  std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool held_ ABSL_GUARDED_BY(mutex_) = true;
+  absl::Status broken_ ABSL_GUARDED_BY(mutex_);
+};
+
+class GrpcShardChannel final : public ShardChannel {
+ public:
+  explicit GrpcShardChannel(ShardChannelOptions options)
+      : options_(std::move(options)),
+        // Its own connection: another shard's tensors do not stand in its way.
+        channel_(net::Dial(options_.target, {.own_connection = true})),
+        stub_(v1::Shard::NewStub(channel_)) {}
+
+  void Open(const v1::OpenRequest& request, absl::Time deadline,
+            OpenDone done) override {
+    auto call = std::make_shared<OpenCall>();
+    call->request = request;
+    call->context.set_wait_for_ready(true);
+    call->context.set_deadline(absl::ToChronoTime(deadline));
+    net::AddToken(call->context, options_.token);
+    {
+      absl::MutexLock lock(&mutex_);
+      open_ = call;
+    }
+    stub_->async()->Open(
+        &call->context, &call->request, &call->response,
+        [call, done = std::move(done)](const grpc::Status& status) {
+          if (status.ok()) {
+            done(call->response);
+          } else {
+            done(FromGrpc(status));
+          }
+        });
+  }
+
+  void CancelOpen() override {
+    std::shared_ptr<OpenCall> call;
+    {
+      absl::MutexLock lock(&mutex_);
+      call = open_.lock();
+    }
+    if (call != nullptr) call->context.TryCancel();
+  }
+
+  std::shared_ptr<ShardStream> Connect(StreamEvents events) override {
+    auto stream = std::make_shared<GrpcStream>(std::move(events),
+                                               options_.max_payload_bytes);
+    stream->Start(channel_, options_);
+    return stream;
+  }
+
+ private:
+  struct OpenCall {
+    grpc::ClientContext context;
+    v1::OpenRequest request;
+    v1::OpenResponse response;
+  };
+
+  const ShardChannelOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::Shard::Stub> stub_;
+  absl::Mutex mutex_;
+  std::weak_ptr<OpenCall> open_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+std::unique_ptr<ShardChannel> MakeGrpcShardChannel(
+    ShardChannelOptions options) {
+  return std::make_unique<GrpcShardChannel>(std::move(options));
+}
+
+}  // namespace tfd::ps

@@ -1,0 +1,156 @@
+#include "ps/shard.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace tfd::ps {
+
+absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(
+    const ShardOptions& options, const tensor::Layout& layout,
+    SnapshotSink* snapshots) {
+  if (options.shard >= layout.shards()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("this is shard ", options.shard, ", but the layout has ",
+                     layout.shards(), " shards"));
+  }
+  if (options.total_steps <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "total_steps: ", options.total_steps, "; there is nothing to train"));
+  }
+  TFD_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer,
+                       MakeOptimizer(options.optimizer));
+  return std::unique_ptr<Shard>(
+      new Shard(options, layout, std::move(optimizer), snapshots));
+}
+
+Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
+             std::unique_ptr<Optimizer> optimizer, SnapshotSink* snapshots)
+    : options_(options), layout_(layout), optimizer_(std::move(optimizer)) {
+  context_.optimizer = optimizer_.get();
+  context_.optimizer_spec = options_.optimizer;
+  context_.snapshots = snapshots;
+  context_.slots = layout_.slots();
+  context_.deterministic = options_.deterministic;
+  context_.total_steps = options_.total_steps;
+  context_.checkpoint_every_steps = options_.checkpoint_every_steps;
+  for (const uint32_t chunk : layout_.ChunksOf(options_.shard)) {
+    chunks_.push_back(std::make_unique<Chunk>(
+        &context_, chunk, layout_.ChunkRange(chunk), &stats_));
+  }
+}
+
+absl::Status Shard::Restore(const tensor::CheckpointReader& checkpoint) {
+  const v1::CheckpointManifest& manifest = checkpoint.manifest();
+  const std::string difference = tensor::DescribeTensorDifference(
+      manifest.tensors(), "in the checkpoint", layout_.group().tensors(),
+      "in this job's model");
+  if (!difference.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "checkpoint ", checkpoint.folder(), " is of another model: ",
+        difference, "; use --overwrite, or another storage"));
+  }
+  if (manifest.optimizer() != optimizer_->name()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "checkpoint ", checkpoint.folder(), " was trained with ",
+        manifest.optimizer(), ", this job says optimizer: ", optimizer_->name(),
+        "; resume with the same one"));
+  }
+  for (const std::unique_ptr<Chunk>& chunk : chunks_) {
+    TFD_RETURN_IF_ERROR(chunk->Restore(checkpoint));
+  }
+  return absl::OkStatus();
+}
+
+void Shard::Handle(tensor::ReceivedRequest request, ReplyCallback reply) {
+  const absl::Status status = Check(request);
+  if (!status.ok()) {
+    stats_.requests_refused.fetch_add(1, std::memory_order_relaxed);
+    return reply(ErrorReply(request.header, status));
+  }
+  stats_.payload_bytes.fetch_add(request.payload.size_bytes(),
+                                 std::memory_order_relaxed);
+  Chunk& chunk = *chunks_[request.header.chunk / layout_.shards()];
+  chunk.Deliver(std::move(request), std::move(reply));
+}
+
+absl::Status Shard::Check(const tensor::ReceivedRequest& request) const {
+  const tensor::ChunkRequest& header = request.header;
+  if (header.generation != options_.generation) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "generation: the request is of ", header.generation, ", this shard of ",
+        options_.generation, "; a task of a stale generation must end"));
+  }
+  if (header.chunk >= layout_.chunks() ||
+      layout_.ShardOf(header.chunk) != options_.shard) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "chunk: ", header.chunk, " of ", layout_.chunks(), " is not on shard ",
+        options_.shard, " of ", layout_.shards()));
+  }
+  if (header.slot >= layout_.slots()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "slot: ", header.slot, ", but a step has ", layout_.slots(), " slots"));
+  }
+  const uint64_t chunk_bytes =
+      layout_.ChunkRange(header.chunk).elements() * sizeof(float);
+  switch (header.kind) {
+    case v1::PULL:
+      if (request.payload.size_bytes() == 0) return absl::OkStatus();
+      return absl::InvalidArgumentError("payload: a PULL has none");
+    case v1::INIT:
+      if (header.slot != 0) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "slot: INIT comes from slot 0, not from ", header.slot));
+      }
+      break;
+    case v1::PUSH:
+      TFD_RETURN_IF_ERROR(CheckPush(request, chunk_bytes));
+      if (header.idle) return absl::OkStatus();
+      break;
+    default:
+      return absl::InvalidArgumentError("kind: is not set");
+  }
+  if (request.payload.size_bytes() != chunk_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("payload: ", request.payload.size_bytes(),
+                     " bytes, but chunk ", header.chunk, " has ", chunk_bytes));
+  }
+  return tensor::CheckPayloadCrc(header.payload_crc32c, request.payload);
+}
+
+absl::Status Shard::CheckPush(const tensor::ReceivedRequest& request,
+                              uint64_t chunk_bytes) const {
+  const tensor::ChunkRequest& header = request.header;
+  if (!std::isfinite(header.weight) || header.weight < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("weight: ", header.weight, " is no number of records"));
+  }
+  if (header.idle &&
+      (header.weight != 0 || request.payload.size_bytes() != 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "idle: an idle slot gives nothing, but this has weight ", header.weight,
+        " and ", request.payload.size_bytes(), " of ", chunk_bytes, " bytes"));
+  }
+  if (header.step >= static_cast<uint64_t>(options_.total_steps)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("step: ", header.step, ", but the training has ",
+                     options_.total_steps, " steps"));
+  }
+  return absl::OkStatus();
+}
+
+int64_t Shard::step() const {
+  uint64_t step = chunks_.empty() ? 0 : chunks_[0]->step();
+  for (const auto& chunk : chunks_) step = std::min(step, chunk->step());
+  return static_cast<int64_t>(step);
+}
+
+bool Shard::initialised() const {
+  return std::all_of(chunks_.begin(), chunks_.end(),
+                     [](const auto& chunk) { return chunk->initialised(); });
+}
+
+}  // namespace tfd::ps

@@ -1,0 +1,211 @@
+#include "ps/shard_host.h"
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "common/version.h"
+
+namespace tfd::ps {
+namespace {
+
+// A handshake is small and workers are few; this bounds what a peer can pile
+// up before there is a membership.
+constexpr size_t kMaxWaitingOpens = 4096;
+
+absl::Status Stopping() {
+  return absl::UnavailableError("the parameter server is stopping");
+}
+
+}  // namespace
+
+ShardHost::ShardHost(ShardHostOptions options,
+                     const tensor::CheckpointStore* store,
+                     SnapshotWriter::OnSaved on_saved, OnFailed on_failed)
+    : options_(std::move(options)),
+      store_(store),
+      on_saved_(std::move(on_saved)),
+      on_failed_(std::move(on_failed)),
+      thread_([this] {
+        pthread_setname_np(pthread_self(), "shard-host");
+        Run();
+      }) {}
+
+ShardHost::~ShardHost() {
+  Stop();
+  thread_.join();
+}
+
+void ShardHost::Stop() {
+  absl::MutexLock lock(&mutex_);
+  stopping_ = true;
+}
+
+void ShardHost::SetMembership(const v1::Membership& membership) {
+  absl::MutexLock lock(&mutex_);
+  if (!membership_.has_value()) membership_ = membership;
+}
+
+void ShardHost::Open(v1::OpenRequest request, OpenCallback done) {
+  absl::Status refused;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) {
+      refused = Stopping();
+    } else if (waiting_.size() >= kMaxWaitingOpens) {
+      refused = absl::ResourceExhaustedError(
+          absl::StrCat(options_.task, ": ", waiting_.size(),
+                       " handshakes are waiting already"));
+    } else {
+      waiting_.push_back({std::move(request), std::move(done)});
+      return;
+    }
+  }
+  done(refused);
+}
+
+void ShardHost::Run() {
+  while (true) {
+    std::vector<Waiting> ready;
+    bool stopping = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      const auto wake = [this] {
+        mutex_.AssertReaderHeld();
+        return stopping_ || (membership_.has_value() && !waiting_.empty());
+      };
+      mutex_.Await(absl::Condition(&wake));
+      stopping = stopping_;
+      ready.swap(waiting_);
+    }
+    for (const Waiting& waiting : ready) {
+      waiting.done(stopping ? Stopping() : Answer(waiting.request));
+    }
+    if (stopping) return;
+  }
+}
+
+absl::StatusOr<v1::OpenResponse> ShardHost::Answer(
+    const v1::OpenRequest& request) {
+  if (request.protocol_version() != kProtocolVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "protocol_version: ", request.task(), " speaks protocol ",
+        request.protocol_version(), ", ", options_.task, " speaks ",
+        kProtocolVersion, "; install the same version of tfd everywhere"));
+  }
+  if (request.generation() != options_.generation) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("generation: ", request.task(), " is of generation ",
+                     request.generation(), ", ", options_.task, " of ",
+                     options_.generation, "; the older one must end"));
+  }
+  TFD_ASSIGN_OR_RETURN(
+      const tensor::Layout layout,
+      tensor::Layout::FromProto(request.layout(), options_.generation));
+  TFD_RETURN_IF_ERROR(Check(request, layout));
+  if (shard() == nullptr) {
+    const absl::Status made = MakeShard(request, layout);
+    if (!made.ok()) {
+      on_failed_(made);
+      return made;
+    }
+  }
+  v1::OpenResponse response;
+  response.set_step(shard()->step());
+  response.set_initialised(shard()->initialised());
+  return response;
+}
+
+absl::Status ShardHost::Check(const v1::OpenRequest& request,
+                              const tensor::Layout& layout) const {
+  TFD_RETURN_IF_ERROR(layout.SlotOf(request.task()).status());
+  const auto& shards = layout.group().shards();
+  if (options_.shard >= layout.shards() ||
+      shards[static_cast<int>(options_.shard)] != options_.task) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "layout.shards: ", options_.task, " is not shard ", options_.shard,
+        " of this layout, which has ", layout.shards(), " shards"));
+  }
+  if (shard() == nullptr) return absl::OkStatus();
+  if (layout.Fingerprint() != shard()->layout().Fingerprint()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "layout: ", request.task(), " has another layout than ", first_.task(),
+        ": ", layout.DescribeDifference(shard()->layout()),
+        "; do both read the same model and spec?"));
+  }
+  if (request.total_steps() != first_.total_steps() ||
+      request.steps_per_epoch() != first_.steps_per_epoch() ||
+      request.records() != first_.records()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "total_steps: ", request.task(), " plans ", request.total_steps(),
+        " steps over ", request.records(), " records, ", first_.task(), " ",
+        first_.total_steps(), " over ", first_.records(),
+        "; do both see the same data?"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
+                                  const tensor::Layout& layout) {
+  ShardOptions options;
+  options.shard = options_.shard;
+  options.generation = options_.generation;
+  options.optimizer = options_.spec.optimizer();
+  options.deterministic = options_.spec.deterministic();
+  options.total_steps = request.total_steps();
+  options.checkpoint_every_steps = options_.spec.checkpoint().every_steps();
+  TFD_ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
+                       MakeOptimizer(options.optimizer));
+  SnapshotWriterOptions snapshots;
+  snapshots.shard = options_.shard;
+  snapshots.generation = options_.generation;
+  snapshots.state_names = optimizer->state_names();
+  snapshots_ =
+      std::make_unique<SnapshotWriter>(snapshots, layout, store_, on_saved_);
+  TFD_ASSIGN_OR_RETURN(shard_,
+                       Shard::Create(options, layout, snapshots_.get()));
+  v1::CheckpointRef restore;
+  {
+    absl::MutexLock lock(&mutex_);
+    restore = membership_->restore();
+  }
+  if (!restore.uri().empty()) {
+    TFD_ASSIGN_OR_RETURN(const tensor::CheckpointReader checkpoint,
+                         store_->OpenCheckpoint(restore));
+    TFD_RETURN_IF_ERROR(shard_->Restore(checkpoint));
+    spdlog::info("restored {} of {} chunks at step {} from {}",
+                 shard_->chunks(), layout.chunks(), shard_->step(),
+                 checkpoint.folder());
+  } else {
+    spdlog::info("holds {} of {} chunks of {} parameters", shard_->chunks(),
+                 layout.chunks(), layout.elements());
+  }
+  first_ = request;
+  shard_ptr_.store(shard_.get(), std::memory_order_release);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::CheckpointManifest> ShardHost::Manifest(int64_t step) const {
+  const Shard* shard = this->shard();
+  if (shard == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        options_.task, " has no layout yet; no worker has opened it"));
+  }
+  v1::CheckpointManifest manifest;
+  manifest.set_format_version(tensor::kManifestVersion);
+  manifest.set_generation(options_.generation);
+  manifest.set_step(step);
+  manifest.mutable_cursor()->set_step(step);
+  manifest.mutable_cursor()->set_steps_per_epoch(first_.steps_per_epoch());
+  manifest.mutable_cursor()->set_records(first_.records());
+  manifest.set_seed(options_.spec.seed());
+  manifest.set_slots(shard->layout().slots());
+  *manifest.mutable_tensors() = shard->layout().group().tensors();
+  manifest.set_optimizer(shard->optimizer().name());
+  return manifest;
+}
+
+}  // namespace tfd::ps

@@ -1,0 +1,105 @@
+// The life of a shard in a process: it waits for the membership and for the
+// first worker's layout, makes the shard, restores a checkpoint, and from then
+// on lets workers in that bring the same.
+#ifndef TFD_PS_SHARD_HOST_H_
+#define TFD_PS_SHARD_HOST_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "ps/shard.h"
+#include "ps/snapshot.h"
+#include "tensor/checkpoint.h"
+#include "tensor/layout.h"
+#include "tfd/v1/job_spec.pb.h"
+#include "tfd/v1/shard.pb.h"
+#include "tfd/v1/task.pb.h"
+
+namespace tfd::ps {
+
+struct ShardHostOptions {
+  // This task (ps/1) and its number (1), which is its shard's.
+  std::string task;
+  uint32_t shard = 0;
+  uint64_t generation = 0;
+  // With defaults.
+  v1::JobSpec spec;
+};
+
+// Thread-safe. Owns one thread, "shard-host", which does the file I/O.
+class ShardHost {
+ public:
+  using OpenCallback =
+      std::function<void(const absl::StatusOr<v1::OpenResponse>&)>;
+  // The shard cannot come to life (its checkpoint is unreadable, say); the
+  // process should end with this. On the host's thread.
+  using OnFailed = std::function<void(const absl::Status&)>;
+
+  // `store` outlives the host.
+  ShardHost(ShardHostOptions options, const tensor::CheckpointStore* store,
+            SnapshotWriter::OnSaved on_saved, OnFailed on_failed);
+  ~ShardHost();
+
+  // Once; a repeated one is ignored.
+  void SetMembership(const v1::Membership& membership);
+
+  // The handshake of one worker. `done` is called once, on the host's thread:
+  // as soon as there is a shard, or with what does not agree, both sides named.
+  void Open(v1::OpenRequest request, OpenCallback done);
+
+  // Null before the first Open was answered. Lives as long as the host.
+  Shard* shard() const { return shard_ptr_.load(std::memory_order_acquire); }
+
+  // A manifest for the checkpoint at `step`; FailedPrecondition before the
+  // first Open.
+  absl::StatusOr<v1::CheckpointManifest> Manifest(int64_t step) const;
+
+  // Waiting and later Opens are answered with Unavailable; for a server that
+  // is about to stop. What is complete of a snapshot is still written.
+  void Stop();
+
+  const ShardHostOptions& options() const { return options_; }
+
+ private:
+  struct Waiting {
+    v1::OpenRequest request;
+    OpenCallback done;
+  };
+
+  void Run();
+  absl::StatusOr<v1::OpenResponse> Answer(const v1::OpenRequest& request);
+  absl::Status Check(const v1::OpenRequest& request,
+                     const tensor::Layout& layout) const;
+  absl::Status MakeShard(const v1::OpenRequest& request,
+                         const tensor::Layout& layout);
+
+  const ShardHostOptions options_;
+  const tensor::CheckpointStore* const store_;
+  const SnapshotWriter::OnSaved on_saved_;
+  const OnFailed on_failed_;
+
+  mutable absl::Mutex mutex_;
+  std::optional<v1::Membership> membership_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // Made once by the host's thread, before shard_ptr_ is set.
+  v1::OpenRequest first_;
+  std::unique_ptr<SnapshotWriter> snapshots_;
+  std::unique_ptr<Shard> shard_;
+  std::atomic<Shard*> shard_ptr_{nullptr};
+  std::thread thread_;
+};
+
+}  // namespace tfd::ps
+
+#endif  // TFD_PS_SHARD_HOST_H_
