@@ -1,0 +1,96 @@
+#include "daemon/coordinator/codec/spec_codec.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/spec/job_spec.h"
+
+namespace tfd::coordinator {
+namespace {
+
+constexpr double kMillicpusPerCpu = 1000;
+
+// A path, or a file: URI.
+bool IsLocal(const std::string& uri) {
+  return absl::StartsWith(uri, "file:") || !absl::StrContains(uri, "://");
+}
+
+void AddDataset(const char* name, const v1::DatasetSpec& dataset,
+                JobFacts* facts) {
+  if (dataset.format() != v1::DatasetSpec::PUSHED) return;
+  facts->pushed.push_back({name, dataset.producers()});
+}
+
+}  // namespace
+
+absl::Status NormaliseSpec(v1::JobSpec* spec) {
+  spec::ApplyDefaults(spec);
+  const std::vector<spec::Problem> problems =
+      spec::ValidateJobSpec(*spec, spec::Positions());
+  if (problems.empty()) return absl::OkStatus();
+  return spec::ProblemsToStatus("the submitted spec", problems);
+}
+
+JobFacts FactsOf(const v1::JobSpec& spec) {
+  JobFacts facts;
+  facts.name = spec.name();
+  for (const spec::RolePlan& plan : spec::RolesOf(spec)) {
+    RoleNeed need;
+    need.role = ParseRole(plan.role).value_or(Role::kWorker);
+    need.count = plan.count;
+    need.each.millicpus = std::llround(plan.cpus * kMillicpusPerCpu);
+    need.each.memory_bytes = plan.memory_bytes;
+    facts.roles.push_back(need);
+  }
+  const v1::DataSpec& data = spec.data();
+  if (data.has_train()) AddDataset("train", data.train(), &facts);
+  if (data.has_validation()) {
+    facts.has_validation = true;
+    AddDataset("validation", data.validation(), &facts);
+  }
+  if (spec.stop().has_target()) {
+    const v1::TargetSpec& from = spec.stop().target();
+    Target target;
+    target.metric = from.metric();
+    if (from.has_at_least()) target.at_least = from.at_least();
+    if (from.has_at_most()) target.at_most = from.at_most();
+    facts.target = target;
+  }
+  facts.keep = spec.checkpoint().keep();
+  facts.storage = spec.storage().uri();
+  facts.one_node = IsLocal(facts.storage) && !spec.storage().shared();
+  return facts;
+}
+
+std::string SerializeSpec(const v1::JobSpec& spec) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    spec.SerializeToCodedStream(&coded);
+  }
+  return bytes;
+}
+
+absl::Status CompareSpecs(const std::string& id, const std::string& existing,
+                          const v1::JobSpec& submitted) {
+  v1::JobSpec known;
+  if (!known.ParseFromString(existing)) {
+    return absl::DataLossError(
+        absl::StrCat("the spec of job ", id, " cannot be read any more"));
+  }
+  const std::string difference = spec::DescribeDifference(known, submitted);
+  if (difference.empty()) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat(
+      "job ", id, " is there already, with another spec; its value against ",
+      "the submitted one:\n", difference,
+      "\nChoose another --id, or submit the same spec"));
+}
+
+}  // namespace tfd::coordinator

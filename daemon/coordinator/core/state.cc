@@ -1,0 +1,92 @@
+#include "daemon/coordinator/core/state.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace tfd::coordinator {
+
+const char* RoleName(Role role) {
+  for (const auto& [value, name] : kRoleNames) {
+    if (value == role) return name;
+  }
+  return "";
+}
+
+std::optional<Role> ParseRole(const std::string& name) {
+  for (const auto& [value, role_name] : kRoleNames) {
+    if (role_name == name) return value;
+  }
+  return std::nullopt;
+}
+
+std::string TaskName(Role role, int number) {
+  return absl::StrCat(RoleName(role), "/", number);
+}
+
+std::string TaskName(const Task& task) {
+  return TaskName(task.role, task.number);
+}
+
+const Job* FindJob(const State& state, const std::string& id) {
+  const auto it = state.jobs.find(id);
+  return it == state.jobs.end() ? nullptr : &it->second;
+}
+
+const Task* FindTask(const Job& job, const std::string& name) {
+  for (const Task& task : job.tasks) {
+    if (TaskName(task) == name) return &task;
+  }
+  return nullptr;
+}
+
+const Dataset* FindDataset(const Job& job, const std::string& name) {
+  for (const Dataset& dataset : job.datasets) {
+    if (dataset.name == name) return &dataset;
+  }
+  return nullptr;
+}
+
+const Checkpoint* FindCheckpoint(const Job& job, int64_t step) {
+  for (const Checkpoint& checkpoint : job.checkpoints) {
+    if (checkpoint.ref.step == step) return &checkpoint;
+  }
+  return nullptr;
+}
+
+int CountTasks(const Job& job, Role role) {
+  int count = 0;
+  for (const Task& task : job.tasks) count += task.role == role ? 1 : 0;
+  return count;
+}
+
+std::string FinisherOf(const Job& job) {
+  return TaskName(
+      CountTasks(job, Role::kEvaluator) > 0 ? Role::kEvaluator : Role::kWorker,
+      0);
+}
+
+std::map<std::string, Resources> ReservedByNode(const State& state) {
+  std::map<std::string, Resources> reserved;
+  for (const std::string& id : state.active) {
+    const Job* job = FindJob(state, id);
+    if (job == nullptr) continue;
+    for (const Task& task : job->tasks) {
+      if (!task.process_alive) continue;
+      Resources& sum = reserved[task.node];
+      sum.millicpus += task.resources.millicpus;
+      sum.memory_bytes += task.resources.memory_bytes;
+    }
+  }
+  return reserved;
+}
+
+int64_t RowsOf(const Dataset& dataset) {
+  int64_t rows = 0;
+  for (const auto& [name, producer] : dataset.producers) {
+    for (const auto& [partition_name, partition] : producer.partitions) {
+      rows += partition.rows;
+    }
+  }
+  return rows;
+}
+
+}  // namespace tfd::coordinator

@@ -1,0 +1,117 @@
+#include "daemon/coordinator/core/views.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "daemon/coordinator/core/lifecycle.h"
+
+namespace tfd::coordinator {
+namespace {
+
+constexpr size_t kMaxNamesInReason = 4;
+
+std::string DescribeRunning(const Job& job, int64_t step) {
+  for (const Dataset& dataset : job.datasets) {
+    if (dataset.complete) continue;
+    return absl::StrCat("waiting for producers of dataset ", dataset.name, " (",
+                        CommittedProducers(dataset), " of ",
+                        dataset.producers_needed, " committed, ",
+                        RowsOf(dataset), " rows)");
+  }
+  if (job.exporting.has_value()) {
+    return absl::StrCat("exporting checkpoint ", *job.exporting);
+  }
+  std::string text = "training";
+  if (job.plan.has_value()) {
+    const int64_t total = job.plan->total_steps;
+    text = step >= total ? absl::StrCat("all ", total, " steps are taken")
+                         : absl::StrCat("training: step ", step, " of ", total);
+  }
+  if (job.evaluating.has_value()) {
+    absl::StrAppend(&text, "; scoring checkpoint ", *job.evaluating);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<DesiredTask> DesiredOn(const State& state,
+                                   const std::string& node) {
+  std::vector<DesiredTask> desired;
+  for (const std::string& id : state.active) {
+    const Job* job = FindJob(state, id);
+    if (job == nullptr) continue;
+    for (const Task& task : job->tasks) {
+      if (task.node == node && !IsEnd(task.state)) {
+        desired.push_back({job, &task});
+      }
+    }
+  }
+  return desired;
+}
+
+std::vector<Effect> CommandsOnAttach(const Job& job, const Task& task) {
+  std::vector<Effect> effects;
+  if (job.state != JobState::kRunning) return effects;
+  effects.push_back(SendMembership{job.id});
+  const std::string name = TaskName(task);
+  if (name == TaskName(Role::kPs, 0) && !job.checkpoints.empty()) {
+    effects.push_back(SendCommitted{job.id});
+  }
+  if (name == FinisherOf(job)) {
+    if (job.evaluating.has_value()) effects.push_back(SendEvaluate{job.id});
+    if (job.exporting.has_value()) effects.push_back(SendExport{job.id});
+  }
+  return effects;
+}
+
+std::string DescribeWait(const Job& job, const std::string& queue_reason,
+                         int64_t step) {
+  switch (job.state) {
+    case JobState::kSubmitted:
+      return "acknowledged";
+    case JobState::kQueued:
+      return queue_reason.empty() ? "waits to be placed" : queue_reason;
+    case JobState::kStarting:
+      return absl::StrCat("waiting for ", DescribeMissing(job));
+    case JobState::kRunning:
+      return DescribeRunning(job, step);
+    case JobState::kRestarting:
+      return "waits for its tasks to end";
+    case JobState::kSucceeded:
+    case JobState::kFailed:
+    case JobState::kCancelled:
+      return job.reason;
+  }
+  return "";
+}
+
+std::string DescribeMissing(const Job& job) {
+  std::vector<std::string> names;
+  size_t more = 0;
+  for (const Task& task : job.tasks) {
+    if (task.state == TaskState::kRunning) continue;
+    if (names.size() == kMaxNamesInReason) {
+      ++more;
+      continue;
+    }
+    names.push_back(task.state == TaskState::kStarting
+                        ? absl::StrCat(TaskName(task), " (process ", task.pid,
+                                       " on ", task.node,
+                                       " has not said hello)")
+                        : absl::StrCat(TaskName(task), " (not started on ",
+                                       task.node, ")"));
+  }
+  std::string text = absl::StrJoin(names, ", ");
+  if (more > 0) absl::StrAppend(&text, " and ", more, " more");
+  return text;
+}
+
+int CommittedProducers(const Dataset& dataset) {
+  int committed = 0;
+  for (const auto& [name, producer] : dataset.producers) {
+    committed += producer.committed ? 1 : 0;
+  }
+  return committed;
+}
+
+}  // namespace tfd::coordinator

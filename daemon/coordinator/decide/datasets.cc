@@ -1,0 +1,202 @@
+#include "daemon/coordinator/decide/datasets.h"
+
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "daemon/coordinator/core/lifecycle.h"
+#include "daemon/coordinator/decide/jobs.h"
+
+namespace tfd::coordinator {
+namespace {
+
+constexpr size_t kMaxNameLength = 200;
+constexpr size_t kMaxDifferences = 10;
+
+// Names become names of folders and files in the spool.
+absl::Status CheckName(const char* what, const std::string& name) {
+  bool ok = !name.empty() && name.size() <= kMaxNameLength && name != "." &&
+            name != "..";
+  for (const char c : name) {
+    ok = ok && c != '/' && static_cast<unsigned char>(c) >= ' ';
+  }
+  if (ok) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", name, "\" cannot be the name of a ", what,
+                   ": use 1 to ", kMaxNameLength, " characters without '/'"));
+}
+
+struct Found {
+  const Job* job = nullptr;
+  const Dataset* dataset = nullptr;
+  // Null where it has not begun.
+  const Producer* producer = nullptr;
+};
+
+absl::StatusOr<Found> Find(const Context& context, const ProducerKey& key) {
+  Found found;
+  const absl::StatusOr<const Job*> job = RequireJob(context.state(), key.job);
+  if (!job.ok()) return job.status();
+  found.job = *job;
+  if (IsEnd(found.job->state)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", key.job, " takes no more data, it has ended: ",
+                     JobStateName(found.job->state), ", ", found.job->reason));
+  }
+  found.dataset = FindDataset(*found.job, key.dataset);
+  if (found.dataset == nullptr) {
+    const std::string names = absl::StrJoin(
+        found.job->datasets, ", ",
+        [](std::string* out, const Dataset& d) { out->append(d.name); });
+    return absl::NotFoundError(absl::StrCat(
+        "job ", key.job, " has no pushed dataset \"", key.dataset, "\"; ",
+        names.empty() ? "none of its data is pushed (data.train.format: pushed)"
+                      : absl::StrCat("there is: ", names)));
+  }
+  absl::Status name = CheckName("producer", key.producer);
+  if (!name.ok()) return name;
+  const auto it = found.dataset->producers.find(key.producer);
+  if (it != found.dataset->producers.end()) found.producer = &it->second;
+  return found;
+}
+
+absl::Status Complete(const ProducerKey& key) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("dataset ", key.dataset, " of job ", key.job,
+                   " is complete: all its producers have committed"));
+}
+
+// What a commit says that was not sealed, and the other way round.
+std::vector<std::string> Differences(
+    const Producer& producer,
+    const std::vector<CommittedPartition>& partitions) {
+  std::vector<std::string> differences;
+  std::map<std::string, CommittedPartition> said;
+  for (const CommittedPartition& partition : partitions) {
+    if (!said.emplace(partition.partition, partition).second) {
+      differences.push_back(
+          absl::StrCat("partition ", partition.partition, " is named twice"));
+    }
+  }
+  for (const auto& [name, partition] : said) {
+    const auto sealed = producer.partitions.find(name);
+    if (sealed == producer.partitions.end()) {
+      differences.push_back(absl::StrCat("partition ", name, " is not sealed"));
+    } else if (sealed->second.attempt != partition.attempt) {
+      differences.push_back(
+          absl::StrCat("partition ", name, " was sealed by attempt ",
+                       sealed->second.attempt, ", not by ", partition.attempt));
+    } else if (sealed->second.rows != partition.rows) {
+      differences.push_back(absl::StrCat("partition ", name, " has ",
+                                         sealed->second.rows, " rows, not ",
+                                         partition.rows));
+    }
+  }
+  for (const auto& [name, partition] : producer.partitions) {
+    if (said.count(name) == 0) {
+      differences.push_back(absl::StrCat("partition ", name, " (",
+                                         partition.rows,
+                                         " rows) is sealed and not named"));
+    }
+  }
+  return differences;
+}
+
+bool IsComplete(const Dataset& dataset) {
+  for (const auto& [name, producer] : dataset.producers) {
+    if (!producer.committed) return false;
+  }
+  return dataset.producers.size() >=
+         static_cast<size_t>(dataset.producers_needed);
+}
+
+}  // namespace
+
+absl::Status SealPartition(const Context& context, const ProducerKey& key,
+                           uint64_t generation, const std::string& partition,
+                           const Partition& sealed) {
+  const absl::StatusOr<Found> found = Find(context, key);
+  if (!found.ok()) return found.status();
+  if (generation != found->job->generation) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("generation ", generation, " is stale, job ", key.job,
+                     " is at ", found->job->generation));
+  }
+  absl::Status name = CheckName("partition", partition);
+  if (!name.ok()) return name;
+  if (sealed.attempt.empty() || sealed.rows < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "partition ", partition, " has no attempt, or ", sealed.rows, " rows"));
+  }
+  if (found->producer != nullptr) {
+    const auto it = found->producer->partitions.find(partition);
+    if (it != found->producer->partitions.end()) {
+      if (it->second.attempt == sealed.attempt) return absl::OkStatus();
+      return absl::AlreadyExistsError(absl::StrCat(
+          "partition ", partition, " of producer ", key.producer,
+          " is sealed by attempt ", it->second.attempt, " already"));
+    }
+    if (found->producer->committed) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("producer ", key.producer,
+                       " has committed without partition ", partition));
+    }
+  }
+  if (found->dataset->complete) return Complete(key);
+  context.Record(
+      PartitionSealed{key.job, key.dataset, key.producer, partition, sealed});
+  return absl::OkStatus();
+}
+
+absl::Status BeginProducer(const Context& context, const ProducerKey& key) {
+  const absl::StatusOr<Found> found = Find(context, key);
+  if (!found.ok()) return found.status();
+  if (found->producer != nullptr) return absl::OkStatus();
+  if (found->dataset->complete) return Complete(key);
+  context.Record(ProducerBegun{key.job, key.dataset, key.producer});
+  return absl::OkStatus();
+}
+
+absl::Status CommitProducer(const Context& context, const ProducerKey& key,
+                            const std::vector<CommittedPartition>& partitions) {
+  const absl::StatusOr<Found> found = Find(context, key);
+  if (!found.ok()) return found.status();
+  const std::vector<std::string> differences = Differences(
+      found->producer == nullptr ? Producer() : *found->producer, partitions);
+  if (!differences.empty()) {
+    std::vector<std::string> shown(
+        differences.begin(),
+        differences.begin() + std::min(differences.size(), kMaxDifferences));
+    if (shown.size() < differences.size()) {
+      shown.push_back(
+          absl::StrCat("and ", differences.size() - shown.size(), " more"));
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the commit of producer ", key.producer, " to dataset ", key.dataset,
+        " does not fit what was sealed: ", absl::StrJoin(shown, "; ")));
+  }
+  if (found->producer != nullptr && found->producer->committed) {
+    return absl::OkStatus();
+  }
+  if (found->dataset->complete) return Complete(key);
+  context.Record(ProducerCommitted{key.job, key.dataset, key.producer});
+  if (IsComplete(*found->dataset)) {
+    context.Record(DatasetCompleted{key.job, key.dataset});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AbortProducer(const Context& context, const ProducerKey& key) {
+  const absl::StatusOr<Found> found = Find(context, key);
+  if (!found.ok()) return found.status();
+  if (found->producer == nullptr) return absl::OkStatus();
+  if (found->producer->committed) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("producer ", key.producer,
+                     " has committed: its rows may be in use already"));
+  }
+  context.Record(ProducerAborted{key.job, key.dataset, key.producer});
+  return absl::OkStatus();
+}
+
+}  // namespace tfd::coordinator

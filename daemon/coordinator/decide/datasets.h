@@ -1,0 +1,46 @@
+// Decisions about pushed data: who may seal a partition, what a producer's
+// commit must agree with, when a dataset is complete.
+#ifndef TFD_DAEMON_COORDINATOR_DECIDE_DATASETS_H_
+#define TFD_DAEMON_COORDINATOR_DECIDE_DATASETS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "daemon/coordinator/decide/context.h"
+
+namespace tfd::coordinator {
+
+// Which producer of which dataset.
+struct ProducerKey {
+  std::string job;
+  std::string dataset;
+  std::string producer;
+};
+
+// Idempotent for the same attempt; AlreadyExists where another one has it.
+absl::Status SealPartition(const Context& context, const ProducerKey& key,
+                           uint64_t generation, const std::string& partition,
+                           const Partition& sealed);
+
+// A producer announces itself: the dataset waits for it from now on. Twice is
+// fine.
+absl::Status BeginProducer(const Context& context, const ProducerKey& key);
+
+struct CommittedPartition {
+  std::string partition;
+  std::string attempt;
+  int64_t rows = 0;
+};
+// All that the producer wrote, which must be what was sealed: each difference
+// is named. Twice the same is fine.
+absl::Status CommitProducer(const Context& context, const ProducerKey& key,
+                            const std::vector<CommittedPartition>& partitions);
+
+// Drops all that the producer has sent. Twice is fine.
+absl::Status AbortProducer(const Context& context, const ProducerKey& key);
+
+}  // namespace tfd::coordinator
+
+#endif  // TFD_DAEMON_COORDINATOR_DECIDE_DATASETS_H_
