@@ -98,22 +98,30 @@ void Server::Stop(absl::Duration grace) {
   server_.reset();
 }
 
-absl::Status CheckToken(const grpc::ServerContextBase& context,
-                        const std::string& token) {
-  if (token.empty()) return absl::OkStatus();
+std::string PresentedToken(const grpc::ServerContextBase& context) {
   const auto range = context.client_metadata().equal_range("authorization");
   for (auto entry = range.first; entry != range.second; ++entry) {
     const absl::string_view value(entry->second.data(), entry->second.size());
-    if (absl::StartsWith(value, kBearer) &&
-        EqualSecrets(value.substr(kBearer.size()), token)) {
-      return absl::OkStatus();
+    if (absl::StartsWith(value, kBearer)) {
+      return std::string(value.substr(kBearer.size()));
     }
   }
+  return "";
+}
+
+absl::Status CheckToken(const std::string& presented,
+                        const std::string& token) {
+  if (token.empty() || EqualSecrets(presented, token)) return absl::OkStatus();
   return absl::UnauthenticatedError(
-      range.first == range.second
+      presented.empty()
           ? "the call carries no token (header authorization: Bearer TOKEN)"
           : "the call carries a wrong token; is it of another job, or of an "
             "earlier start of this one?");
+}
+
+absl::Status CheckToken(const grpc::ServerContextBase& context,
+                        const std::string& token) {
+  return CheckToken(PresentedToken(context), token);
 }
 
 }  // namespace tfd::net

@@ -57,6 +57,11 @@ class Server {
 absl::Status CheckToken(const grpc::ServerContextBase& context,
                         const std::string& token);
 
+// In two steps, for a server that learns later which token to ask for: what the
+// call presents (empty: nothing), and the check of it.
+std::string PresentedToken(const grpc::ServerContextBase& context);
+absl::Status CheckToken(const std::string& presented, const std::string& token);
+
 }  // namespace tfd::net
 
 #endif  // TFD_COMMON_NET_SERVER_H_
