@@ -126,11 +126,7 @@ class LocalRandomAccessFile : public RandomAccessFile {
           pread(descriptor_.get(), next, left, static_cast<off_t>(at));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return PathError(errno, "read", path_);
-      if (got == 0) {
-        return absl::OutOfRangeError(absl::StrCat(
-            path_, " is ", at, " bytes long, ", size_bytes, " bytes at offset ",
-            offset, " were expected; is it truncated?"));
-      }
+      if (got == 0) return TooShort(offset, size_bytes);
       next += got;
       at += static_cast<uint64_t>(got);
       left -= static_cast<size_t>(got);
@@ -149,6 +145,15 @@ class LocalRandomAccessFile : public RandomAccessFile {
   }
 
  private:
+  absl::Status TooShort(uint64_t offset, size_t size_bytes) const {
+    struct stat info {};
+    fstat(descriptor_.get(), &info);
+    return absl::OutOfRangeError(absl::StrCat(
+        path_, " has ", info.st_size, " bytes; ", size_bytes, " at offset ",
+        offset,
+        " were expected. Is it truncated, or another file than meant?"));
+  }
+
   const std::string path_;
   const UniqueDescriptor descriptor_;
   const uint64_t size_bytes_;
