@@ -1,0 +1,16 @@
+// tfd-ps: a parameter server of a job. An agent starts it and tells it
+// everything in TFD_* environment variables (common/task/environment.h).
+#include <CLI/CLI.hpp>
+
+#include "common/interrupt.h"
+#include "common/version.h"
+#include "ps/ps_process.h"
+
+int main(int argc, char** argv) {
+  tfd::ps::TuneAllocator();
+  tfd::Interrupt interrupt;
+  CLI::App app("A parameter server of a tfd job. Agents start it.", "tfd-ps");
+  app.set_version_flag("--version", tfd::kVersion);
+  CLI11_PARSE(app, argc, argv);
+  return tfd::ps::RunPsTask(&interrupt);
+}
