@@ -27,7 +27,8 @@ def outcome(case):
 
 
 def name(case):
-    return ".".join(filter(None, (case.get("classname"), case.get("name"))))
+    group, test = case.get("classname"), case.get("name")
+    return f"{group}.{test}" if group and group != test else test
 
 
 def output(case):
