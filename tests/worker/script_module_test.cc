@@ -1,0 +1,100 @@
+// Modules of users that are unlike the built-in ones, made with LibTorch.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/script.h>
+
+#include "common/testing/temp_folder.h"
+#include "tests/worker/worker_testing.h"
+#include "worker/model.h"
+
+namespace tfd::worker {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ScriptModuleTest : public testing::Test {
+ protected:
+  ScriptModuleTest() : module_("Net") {
+    module_.register_attribute("training", c10::BoolType::get(), true);
+    module_.register_parameter("weight", torch::ones({2, 3}).requires_grad_(),
+                               false);
+  }
+
+  std::unique_ptr<Model> Load(const std::string& source) {
+    module_.define(source);
+    const std::string path = folder_ / "net.pt";
+    module_.save(path);
+    v1::ModelSpec spec;
+    spec.set_torchscript(path);
+    spec.set_classes(2);
+    return MakeModel(spec, {3});
+  }
+
+  absl::StatusOr<Scores> Step(Model* model, uint64_t seed = 0) {
+    return model->ComputeGradient({features_, labels_, 2}, seed);
+  }
+
+  const testing::TempFolder folder_;
+  torch::jit::Module module_;
+  const float features_[6] = {1, 2, 3, 4, 5, 6};
+  const int64_t labels_[2] = {0, 1};
+};
+
+TEST_F(ScriptModuleTest, BuffersThatChangeInTrainingAreRefusedByName) {
+  module_.register_buffer("seen", torch::zeros({1}));
+  const auto model = Load(
+      "def forward(self, x):\n"
+      "    self.seen += 1\n"
+      "    return torch.linear(x, self.weight)\n");
+  const absl::Status status = Step(model.get()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("seen"));
+}
+
+TEST_F(ScriptModuleTest, ConstantBuffersAreFine) {
+  module_.register_buffer("scale", torch::full({1}, 2.0));
+  const auto model = Load(
+      "def forward(self, x):\n"
+      "    return torch.linear(x * self.scale, self.weight)\n");
+  EXPECT_TRUE(Step(model.get()).ok());
+}
+
+TEST_F(ScriptModuleTest, FrozenParametersAreNotTrained) {
+  module_.register_parameter("frozen", torch::ones({3}), false);
+  const auto model = Load(
+      "def forward(self, x):\n"
+      "    return torch.linear(x * self.frozen, self.weight)\n");
+  EXPECT_TRUE(Step(model.get()).ok());
+  ASSERT_EQ(model->tensors().size(), 1u);
+  EXPECT_EQ(model->tensors()[0].name, "weight");
+}
+
+TEST_F(ScriptModuleTest, DropoutFollowsFromTheSeedOfTheStep) {
+  const auto model = Load(
+      "def forward(self, x):\n"
+      "    return torch.dropout(torch.linear(x, self.weight), 0.5, "
+      "self.training)\n");
+  const auto gradient = [&](uint64_t seed) {
+    EXPECT_TRUE(Step(model.get(), seed).ok());
+    return std::vector<float>(model->gradient().begin(),
+                              model->gradient().end());
+  };
+  const std::vector<float> first = gradient(1);
+  EXPECT_EQ(gradient(1), first);
+  bool differs = false;
+  for (uint64_t seed = 2; seed < 20; ++seed) differs |= gradient(seed) != first;
+  EXPECT_TRUE(differs);
+}
+
+TEST_F(ScriptModuleTest, WhatTheModelRaisesIsPassedOnAsItsLastLine) {
+  const auto model = Load(
+      "def forward(self, x):\n"
+      "    return torch.linear(x, torch.cat([self.weight, self.weight], 1))\n");
+  const absl::Status status = Step(model.get()).status();
+  const std::string message(status.message());
+  EXPECT_THAT(message, HasSubstr("shapes cannot be multiplied"));
+  EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+}
+
+}  // namespace
+}  // namespace tfd::worker

@@ -1,0 +1,341 @@
+#include "worker/model.h"
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/script.h>
+#include <torch/torch.h>
+
+#include <mutex>
+#include <sstream>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/fs/file_system.h"
+#include "common/status.h"
+#include "worker/memory.h"
+#include "worker/models/definition.h"
+#include "worker/models/script_module.h"
+#include "worker/torch_error.h"
+
+namespace tfd::worker {
+namespace {
+
+torch::Device ToTorch(const Device& device) {
+  switch (device.kind) {
+    case Device::Kind::kCpu:
+      return torch::Device(torch::kCPU);
+  }
+  return torch::Device(torch::kCPU);
+}
+
+// A view of `data` on the host, where that is the device, else a copy there.
+// (from_blob takes no const; nobody writes to it.)
+torch::Tensor FromHost(const void* data, at::IntArrayRef shape,
+                       torch::ScalarType type, const torch::Device& device) {
+  const torch::Tensor host =
+      torch::from_blob(const_cast<void*>(data), shape,
+                       torch::TensorOptions().dtype(type).device(torch::kCPU));
+  return device.is_cpu() ? host : host.to(device);
+}
+
+// How many rows of `outputs` have their largest number at the label.
+int64_t CountCorrect(const float* outputs, const int64_t* labels,
+                     int64_t records, int64_t classes) {
+  int64_t correct = 0;
+  for (int64_t i = 0; i < records; ++i) {
+    const float* row = outputs + i * classes;
+    int64_t best = 0;
+    for (int64_t c = 1; c < classes; ++c) {
+      if (row[c] > row[best]) best = c;
+    }
+    if (best == labels[i]) ++correct;
+  }
+  return correct;
+}
+
+}  // namespace
+
+double Scores::accuracy() const {
+  return records == 0
+             ? 0
+             : static_cast<double>(correct) / static_cast<double>(records);
+}
+
+double Scores::loss() const {
+  return records == 0 ? 0 : loss_sum / static_cast<double>(records);
+}
+
+void SetComputeThreads(int threads) {
+  at::set_num_threads(threads);
+  // A second call is refused by LibTorch with an exception; the number is the
+  // same then.
+  static const bool once = [] {
+    at::set_num_interop_threads(1);
+    return true;
+  }();
+  (void)once;
+}
+
+struct Model::Impl {
+  torch::jit::Module module;
+  torch::Device device = torch::Device(torch::kCPU);
+  std::vector<torch::Tensor> trained;
+  FlatBuffer parameters;
+  FlatBuffer gradient;
+  std::string name;  // for messages
+  bool training = true;
+  // The buffers' first values; until the first step has shown that the model
+  // leaves them alone.
+  std::vector<NamedTensor> watched_buffers;
+
+  void SetTraining(bool on);
+  void Seed(uint64_t seed);
+  absl::StatusOr<torch::Tensor> Outputs(const Records& records,
+                                        at::IntArrayRef input, int64_t classes);
+  absl::Status CheckBuffers();
+};
+
+void Model::Impl::SetTraining(bool on) {
+  if (training == on) return;
+  module.train(on);
+  training = on;
+}
+
+// Of what the model's own operators draw (dropout).
+void Model::Impl::Seed(uint64_t seed) {
+  at::Generator generator = at::globalContext().defaultGenerator(device);
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_current_seed(seed);
+}
+
+absl::StatusOr<torch::Tensor> Model::Impl::Outputs(const Records& records,
+                                                   at::IntArrayRef input,
+                                                   int64_t classes) {
+  std::vector<int64_t> shape = {records.count};
+  shape.insert(shape.end(), input.begin(), input.end());
+  // With its optimisation the graph executor is 10 % slower here (and the
+  // setting belongs to the thread).
+  torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
+  const torch::jit::IValue result = module.forward(
+      {FromHost(records.features, shape, torch::kFloat32, device)});
+  if (!result.isTensor()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " gives a ", result.tagKind(),
+                     " and not one tensor [records, classes]"));
+  }
+  torch::Tensor outputs = result.toTensor();
+  if (outputs.dim() != 2 || outputs.size(0) != records.count ||
+      outputs.size(1) != classes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, " gives ",
+        ShapeText({outputs.sizes().data(), outputs.sizes().size()}), " for ",
+        records.count, " records, and [", records.count, ", ", classes,
+        "] is wanted: model.classes is ", classes));
+  }
+  if (outputs.scalar_type() != torch::kFloat32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " gives ", c10::toString(outputs.scalar_type()),
+                     " numbers, and float32 is wanted"));
+  }
+  return outputs;
+}
+
+absl::Status Model::Impl::CheckBuffers() {
+  std::vector<std::string> changed;
+  size_t i = 0;
+  for (const auto& buffer : module.named_buffers(/*recurse=*/true)) {
+    if (i == watched_buffers.size()) break;
+    if (!watched_buffers[i++].tensor.equal(buffer.value)) {
+      changed.push_back(buffer.name);
+    }
+  }
+  watched_buffers.clear();
+  if (changed.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      name, " changes its buffers while it trains (",
+      absl::StrJoin(changed, ", "),
+      "), and tfd does not exchange buffers yet: use a layer without running "
+      "statistics, such as layer or group norm"));
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Create(
+    const ModelOptions& options) {
+  const std::string name = ModelText(options.spec);
+  TFD_ASSIGN_OR_RETURN(std::vector<int64_t> input,
+                       ResolveInputShape(options.spec, options.record_shape));
+  auto impl = std::make_unique<Impl>();
+  impl->name = name;
+  impl->device = ToTorch(options.device);
+  if (options.spec.torchscript().empty()) {
+    TFD_ASSIGN_OR_RETURN(const ModelDefinition definition,
+                         DefineBuiltin(options.spec, input));
+    TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("building ", name), [&] {
+      impl->module = BuildModule(definition, options.seed, impl->device);
+      return absl::OkStatus();
+    }));
+  } else {
+    const std::string& path = options.spec.torchscript();
+    TFD_RETURN_IF_ERROR(LocalFileSystem()->Stat(path).status());
+    TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("loading ", name), [&] {
+      impl->module = LoadModule(path, impl->device);
+      impl->module.train(true);
+      return absl::OkStatus();
+    }));
+  }
+  auto model = absl::WrapUnique(new Model(std::move(impl)));
+  model->input_ = std::move(input);
+  model->classes_ = options.spec.classes();
+  TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("preparing ", name),
+                                 [&] { return model->Bind(); }));
+  return model;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Model::LoadExport(
+    const std::string& path, const std::vector<int64_t>& input, int64_t classes,
+    const Device& device) {
+  TFD_RETURN_IF_ERROR(LocalFileSystem()->Stat(path).status());
+  auto impl = std::make_unique<Impl>();
+  impl->name = path;
+  impl->device = ToTorch(device);
+  impl->training = false;
+  TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("loading ", path), [&] {
+    impl->module = LoadModule(path, impl->device);
+    impl->module.eval();
+    return absl::OkStatus();
+  }));
+  auto model = absl::WrapUnique(new Model(std::move(impl)));
+  model->input_ = input;
+  model->classes_ = classes;
+  return model;
+}
+
+// Moves the trained parameters into the flat buffer, and lays their gradients
+// over the other. set_data keeps the tensor itself, so every alias follows.
+absl::Status Model::Bind() {
+  uint64_t elements = 0;
+  const std::vector<NamedTensor> trained = TrainableParameters(impl_->module);
+  for (const NamedTensor& parameter : trained) {
+    if (parameter.tensor.scalar_type() != torch::kFloat32) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "parameter ", parameter.name, " is ",
+          c10::toString(parameter.tensor.scalar_type()),
+          ", and only float32 can be trained: convert it before saving"));
+    }
+    tensors_.push_back({parameter.name, parameter.tensor.sizes().vec()});
+    elements += parameter.tensor.numel();
+  }
+  if (elements == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(impl_->name,
+                     " has no parameter with requires_grad: there is nothing "
+                     "to train"));
+  }
+  TFD_ASSIGN_OR_RETURN(impl_->parameters, FlatBuffer::Allocate(elements));
+  TFD_ASSIGN_OR_RETURN(impl_->gradient, FlatBuffer::Allocate(elements));
+  const auto options =
+      torch::TensorOptions().dtype(torch::kFloat32).device(impl_->device);
+  torch::NoGradGuard no_grad;
+  uint64_t begin = 0;
+  for (const NamedTensor& parameter : trained) {
+    torch::Tensor tensor = parameter.tensor;
+    torch::Tensor view = torch::from_blob(impl_->parameters.data() + begin,
+                                          tensor.sizes(), options);
+    view.copy_(tensor.detach());
+    tensor.set_data(view);
+    tensor.mutable_grad() = torch::from_blob(impl_->gradient.data() + begin,
+                                             tensor.sizes(), options);
+    impl_->trained.push_back(tensor);
+    begin += tensor.numel();
+  }
+  for (const auto& buffer : impl_->module.named_buffers(/*recurse=*/true)) {
+    impl_->watched_buffers.push_back({buffer.name, buffer.value.clone()});
+  }
+  return absl::OkStatus();
+}
+
+absl::Span<float> Model::parameters() const { return impl_->parameters.span(); }
+
+absl::Span<const float> Model::gradient() const {
+  return impl_->gradient.span();
+}
+
+absl::StatusOr<Scores> Model::ComputeGradient(const Records& records,
+                                              uint64_t seed) {
+  return CatchTorch(
+      absl::StrCat("a step of ", impl_->name), [&]() -> absl::StatusOr<Scores> {
+        impl_->SetTraining(true);
+        // Gradients are added to what is there; views must stay, so they are
+        // set to zero and not dropped.
+        impl_->gradient.SetZero();
+        impl_->Seed(seed);
+        TFD_ASSIGN_OR_RETURN(const torch::Tensor outputs,
+                             impl_->Outputs(records, input_, classes_));
+        const torch::Tensor loss = at::cross_entropy_loss(
+            outputs, FromHost(records.labels, {records.count}, torch::kInt64,
+                              impl_->device));
+        loss.backward();
+        if (!impl_->watched_buffers.empty()) {
+          TFD_RETURN_IF_ERROR(impl_->CheckBuffers());
+        }
+        const torch::Tensor host =
+            outputs.detach().to(torch::kCPU).contiguous();
+        Scores scores;
+        scores.records = records.count;
+        scores.correct = CountCorrect(host.data_ptr<float>(), records.labels,
+                                      records.count, classes_);
+        scores.loss_sum =
+            loss.item<double>() * static_cast<double>(records.count);
+        return scores;
+      });
+}
+
+absl::Status Model::Score(const Records& records, Scores* scores) {
+  return CatchTorch(absl::StrCat("scoring ", impl_->name), [&] {
+    impl_->SetTraining(false);
+    torch::NoGradGuard no_grad;
+    TFD_ASSIGN_OR_RETURN(const torch::Tensor outputs,
+                         impl_->Outputs(records, input_, classes_));
+    const torch::Tensor loss = at::cross_entropy_loss(
+        outputs, FromHost(records.labels, {records.count}, torch::kInt64,
+                          impl_->device));
+    const torch::Tensor host = outputs.to(torch::kCPU).contiguous();
+    scores->records += records.count;
+    scores->correct += CountCorrect(host.data_ptr<float>(), records.labels,
+                                    records.count, classes_);
+    scores->loss_sum +=
+        loss.item<double>() * static_cast<double>(records.count);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Model::Forward(const Records& records,
+                            std::vector<float>* outputs) {
+  return CatchTorch(absl::StrCat("asking ", impl_->name), [&] {
+    impl_->SetTraining(false);
+    torch::NoGradGuard no_grad;
+    TFD_ASSIGN_OR_RETURN(const torch::Tensor tensor,
+                         impl_->Outputs(records, input_, classes_));
+    const torch::Tensor host = tensor.to(torch::kCPU).contiguous();
+    outputs->assign(host.data_ptr<float>(),
+                    host.data_ptr<float>() + host.numel());
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::string> Model::Serialize() {
+  return CatchTorch(absl::StrCat("saving ", impl_->name),
+                    [&]() -> absl::StatusOr<std::string> {
+                      impl_->SetTraining(false);
+                      std::ostringstream stream;
+                      impl_->module.save(stream);
+                      return std::move(stream).str();
+                    });
+}
+
+}  // namespace tfd::worker

@@ -1,0 +1,107 @@
+// A model that is trained, scored or asked: a torch::jit::Module whose trained
+// parameters, and their gradients, are views of two flat buffers that the
+// exchange sends and writes without a copy. LibTorch stays behind this header.
+#ifndef TFD_WORKER_MODEL_H_
+#define TFD_WORKER_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "tensor/layout.h"
+#include "tfd/v1/job_spec.pb.h"
+#include "worker/device.h"
+
+namespace tfd::worker {
+
+// Threads of LibTorch in this process. Once, before the first model.
+void SetComputeThreads(int threads);
+
+struct ModelOptions {
+  v1::ModelSpec spec;
+  // Of one record of the data.
+  std::vector<int64_t> record_shape;
+  // Initial parameters of a built-in model follow from it.
+  uint64_t seed = 1;
+  Device device;
+};
+
+// Records in memory: float32 features one after the other, int64 labels.
+struct Records {
+  const float* features = nullptr;
+  // Null where there are none.
+  const int64_t* labels = nullptr;
+  int64_t count = 0;
+};
+
+// What a model made of some records.
+struct Scores {
+  int64_t records = 0;
+  // The largest output was the label's.
+  int64_t correct = 0;
+  // Of all records together.
+  double loss_sum = 0;
+
+  double accuracy() const;
+  double loss() const;
+};
+
+// Thread-compatible. Every error of LibTorch comes back as a Status that says
+// what the model was doing.
+class Model {
+ public:
+  // Builds or loads what the spec says. InvalidArgument where model and data
+  // do not fit, NotFound where a file is missing.
+  static absl::StatusOr<std::unique_ptr<Model>> Create(
+      const ModelOptions& options);
+  // An export's model.pt, for inference only: no parameters(), no gradient().
+  static absl::StatusOr<std::unique_ptr<Model>> LoadExport(
+      const std::string& path, const std::vector<int64_t>& input,
+      int64_t classes, const Device& device);
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  // Names and shapes of the trained parameters, in the order of the flat
+  // buffers.
+  const std::vector<tensor::TensorShape>& tensors() const { return tensors_; }
+  // Shape of one record as the model takes it.
+  const std::vector<int64_t>& input() const { return input_; }
+  int64_t classes() const { return classes_; }
+
+  // The flat buffers: float32, in whole pages, at the same place for life.
+  absl::Span<float> parameters() const;
+  absl::Span<const float> gradient() const;
+
+  // Forward, mean loss, backward, in training mode: gradient() is that of the
+  // mean loss over these records. What is random in the model (dropout)
+  // follows from `seed`.
+  absl::StatusOr<Scores> ComputeGradient(const Records& records, uint64_t seed);
+
+  // Adds the scores of these records, in evaluation mode.
+  absl::Status Score(const Records& records, Scores* scores);
+
+  // count × classes() outputs (logits), in evaluation mode.
+  absl::Status Forward(const Records& records, std::vector<float>* outputs);
+
+  // As torch.jit.load reads it, in evaluation mode.
+  absl::StatusOr<std::string> Serialize();
+
+ private:
+  struct Impl;  // what needs LibTorch
+  explicit Model(std::unique_ptr<Impl> impl);
+  absl::Status Bind();
+
+  std::unique_ptr<Impl> impl_;
+  std::vector<tensor::TensorShape> tensors_;
+  std::vector<int64_t> input_;
+  int64_t classes_ = 0;
+};
+
+}  // namespace tfd::worker
+
+#endif  // TFD_WORKER_MODEL_H_

@@ -1,0 +1,38 @@
+// Models as torch::jit::Module: a built-in one compiled from its definition, a
+// user's loaded from a file. (Pulls in LibTorch: for the few files that call
+// it.) Exceptions of LibTorch pass through; callers use CatchTorch.
+#ifndef TFD_WORKER_MODELS_SCRIPT_MODULE_H_
+#define TFD_WORKER_MODELS_SCRIPT_MODULE_H_
+
+#include <torch/script.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "worker/models/definition.h"
+
+namespace tfd::worker {
+
+// Parameters are drawn from a generator of its own, seeded with `seed`, in the
+// order of the layers, weight before bias: equal seeds give the same numbers in
+// every process, and those that PyTorch gives after manual_seed(seed).
+torch::jit::Module BuildModule(const ModelDefinition& definition, uint64_t seed,
+                               const torch::Device& device);
+
+// What torch.jit.save wrote.
+torch::jit::Module LoadModule(const std::string& path,
+                              const torch::Device& device);
+
+struct NamedTensor {
+  std::string name;
+  torch::Tensor tensor;
+};
+
+// The parameters that are trained (requires_grad), in the model's order, each
+// once also where several names share it.
+std::vector<NamedTensor> TrainableParameters(const torch::jit::Module& module);
+
+}  // namespace tfd::worker
+
+#endif  // TFD_WORKER_MODELS_SCRIPT_MODULE_H_

@@ -1,0 +1,166 @@
+#include "worker/predict.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/fs/file_system.h"
+#include "common/status.h"
+#include "common/units.h"
+#include "data/batch_plan.h"
+#include "data/dataset.h"
+#include "data/prefetcher.h"
+#include "worker/job_data.h"
+#include "worker/model.h"
+#include "worker/model_file.h"
+#include "worker/prediction_writer.h"
+
+namespace tfd::worker {
+namespace {
+
+constexpr absl::Duration kReadPatience = absl::Minutes(5);
+
+absl::StatusOr<v1::DatasetSpec> InputSpec(const PredictOptions& options) {
+  v1::DatasetSpec spec;
+  if (options.format == "idx") {
+    spec.set_format(v1::DatasetSpec::IDX);
+    spec.set_features(options.input);
+    spec.set_labels(options.labels);
+    if (!options.label_column.empty()) {
+      return absl::InvalidArgumentError(
+          "--label-column is for csv; the labels of idx are a file: --labels");
+    }
+  } else if (options.format == "csv") {
+    spec.set_format(v1::DatasetSpec::CSV);
+    spec.set_path(options.input);
+    if (!options.label_column.empty()) {
+      (*spec.mutable_columns())["label"] = options.label_column;
+    }
+    if (!options.labels.empty()) {
+      return absl::InvalidArgumentError(
+          "--labels is for idx; the labels of csv are a column: "
+          "--label-column");
+    }
+  } else {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--format is \"", options.format, "\", and there are idx and csv"));
+  }
+  return spec;
+}
+
+absl::Status CheckOptions(const PredictOptions& options) {
+  if (options.top_k < 1 || options.batch_size < 1 || options.threads < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--top-k ", options.top_k, ", --batch-size ", options.batch_size,
+        " and --threads ", options.threads, " must all be at least 1"));
+  }
+  return absl::OkStatus();
+}
+
+// The model and the records, which fit each other.
+struct Subject {
+  std::unique_ptr<Model> model;
+  std::unique_ptr<data::Dataset> dataset;
+};
+
+absl::StatusOr<Subject> Open(const PredictOptions& options) {
+  TFD_RETURN_IF_ERROR(CheckOptions(options));
+  TFD_ASSIGN_OR_RETURN(const v1::DatasetSpec spec, InputSpec(options));
+  TFD_ASSIGN_OR_RETURN(const Location place, FindExport(options.model));
+  const std::string file = JoinPath(place.path, kModelFile);
+  TFD_ASSIGN_OR_RETURN(const std::string text,
+                       ReadFile(*place.file_system, file));
+  TFD_ASSIGN_OR_RETURN(const ModelDescription description,
+                       ParseModelDescription(text, file));
+  if (options.top_k > description.classes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--top-k is ", options.top_k, ", and the model has ",
+                     description.classes, " classes"));
+  }
+  data::OpenOptions open;
+  open.name = "input";
+  open.labels = data::Labels::kIfAny;
+  Subject subject;
+  TFD_ASSIGN_OR_RETURN(
+      subject.dataset,
+      data::OpenDataset(spec, data::Preprocess(description.preprocess), open));
+  absl::Status fits = CheckRecordsFit(*subject.dataset, description.input);
+  if (!fits.ok()) {
+    if (options.format == "csv" && options.label_column.empty()) {
+      fits = absl::InvalidArgumentError(
+          absl::StrCat(fits.message(),
+                       "; if one of its columns is the label, name it with "
+                       "--label-column"));
+    }
+    return fits;
+  }
+  SetComputeThreads(options.threads);
+  TFD_ASSIGN_OR_RETURN(
+      subject.model,
+      Model::LoadExport(JoinPath(place.path, kScriptFile), description.input,
+                        description.classes, Device()));
+  return subject;
+}
+
+}  // namespace
+
+std::string PredictSummary::ToText() const {
+  const double rate = static_cast<double>(records) / std::max(seconds, 1e-9);
+  std::string text =
+      absl::StrCat(FormatCount(records), " records in ",
+                   tfd::FormatDuration(absl::Seconds(seconds)), " (",
+                   FormatCount(static_cast<int64_t>(rate)), " records/s)");
+  if (accuracy) absl::StrAppendFormat(&text, ", accuracy %.4f", *accuracy);
+  return text;
+}
+
+absl::StatusOr<PredictSummary> Predict(
+    const PredictOptions& options,
+    const std::function<absl::Status(int64_t done, int64_t records)>&
+        progress) {
+  TFD_ASSIGN_OR_RETURN(const Subject subject, Open(options));
+  TFD_ASSIGN_OR_RETURN(const std::unique_ptr<PredictionWriter> writer,
+                       PredictionWriter::Create(options.output, options.top_k));
+  const data::DatasetInfo& info = subject.dataset->info();
+  TFD_ASSIGN_OR_RETURN(
+      const data::BatchPlan plan,
+      data::OnePassBatchPlan(info.records, options.batch_size));
+  TFD_ASSIGN_OR_RETURN(const std::unique_ptr<data::Prefetcher> batches,
+                       data::Prefetcher::Start(subject.dataset.get(), plan,
+                                               data::PrefetcherOptions()));
+  const absl::Time begin = absl::Now();
+  const auto classes = static_cast<size_t>(subject.model->classes());
+  std::vector<float> logits;
+  PredictSummary summary;
+  int64_t correct = 0;
+  for (int64_t step = 0; step < plan.total_steps(); ++step) {
+    TFD_RETURN_IF_ERROR(
+        progress(summary.records, static_cast<int64_t>(info.records)));
+    TFD_ASSIGN_OR_RETURN(const data::Batch* batch,
+                         batches->Next(kReadPatience));
+    TFD_RETURN_IF_ERROR(subject.model->Forward(
+        {batch->features(), nullptr, batch->size()}, &logits));
+    for (int64_t i = 0; i < batch->size(); ++i) {
+      const std::vector<LabelProbability> top =
+          TopLabels(absl::MakeConstSpan(logits).subspan(i * classes, classes),
+                    options.top_k);
+      if (top[0].label == batch->labels()[i]) ++correct;
+      TFD_RETURN_IF_ERROR(writer->Add(top));
+    }
+    summary.records += batch->size();
+  }
+  TFD_RETURN_IF_ERROR(writer->Finish());
+  summary.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
+  if (info.has_labels && summary.records > 0) {
+    summary.accuracy =
+        static_cast<double>(correct) / static_cast<double>(summary.records);
+  }
+  return summary;
+}
+
+}  // namespace tfd::worker

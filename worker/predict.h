@@ -1,0 +1,50 @@
+// `tfd-worker predict`: an exported model's answer to every record of a file,
+// one line each, in order.
+#ifndef TFD_WORKER_PREDICT_H_
+#define TFD_WORKER_PREDICT_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace tfd::worker {
+
+struct PredictOptions {
+  // The export's folder, its model.json, or a job's storage.
+  std::string model;
+  // idx or csv.
+  std::string format;
+  std::string input;
+  // idx: the file of labels; csv: the column. Empty: there are none.
+  std::string labels;
+  std::string label_column;
+  // FILE.csv, FILE.jsonl or "-".
+  std::string output = "-";
+  int64_t top_k = 1;
+  int64_t batch_size = 256;
+  int threads = 1;
+};
+
+struct PredictSummary {
+  int64_t records = 0;
+  double seconds = 0;
+  // Where there were labels.
+  std::optional<double> accuracy;
+
+  // "10,000 records in 0.8 s (12,500 records/s), accuracy 0.9912".
+  std::string ToText() const;
+};
+
+// `progress` is called before every batch with how many records are done; what
+// else than OK it says ends the run, and then no output file appears.
+absl::StatusOr<PredictSummary> Predict(
+    const PredictOptions& options,
+    const std::function<absl::Status(int64_t done, int64_t records)>& progress);
+
+}  // namespace tfd::worker
+
+#endif  // TFD_WORKER_PREDICT_H_

@@ -1,0 +1,118 @@
+#include "worker/training_loop.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/status.h"
+
+namespace tfd::worker {
+namespace {
+
+constexpr absl::Duration kReportEvery = absl::Milliseconds(500);
+
+// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014).
+uint64_t Mix(uint64_t value) {
+  value += 0x9e3779b97f4a7c15;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
+  return value ^ (value >> 31);
+}
+
+}  // namespace
+
+uint64_t StepSeed(uint64_t seed, int64_t epoch, int64_t step, int64_t slot) {
+  uint64_t mixed = Mix(seed);
+  mixed = Mix(mixed ^ static_cast<uint64_t>(epoch));
+  mixed = Mix(mixed ^ static_cast<uint64_t>(step));
+  return Mix(mixed ^ static_cast<uint64_t>(slot));
+}
+
+absl::Status TrainingLoop::Run() {
+  window_.begin = absl::Now();
+  const int64_t first = parts_.exchange->step();
+  const int64_t end = parts_.plan->total_steps();
+  for (int64_t step = first; step < end; ++step) {
+    TFD_RETURN_IF_ERROR(RunStep(step));
+    if (step == first || step + 1 == end ||
+        absl::Now() - window_.begin >= kReportEvery) {
+      Report(step + 1);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainingLoop::RunStep(int64_t step) {
+  TFD_RETURN_IF_ERROR(parts_.control->status());
+  const data::Batch* batch = nullptr;
+  TFD_RETURN_IF_ERROR(AwaitPatiently(
+      *parts_.control, options_.patience, [&](absl::Duration timeout) {
+        TFD_ASSIGN_OR_RETURN(batch, parts_.batches->Next(timeout));
+        return absl::OkStatus();
+      }));
+  ps::StepInfo info;
+  info.step = step;
+  info.weight = static_cast<double>(batch->size());
+  info.batch = static_cast<uint64_t>(batch->number);
+  info.idle = batch->size() == 0;
+  TFD_RETURN_IF_ERROR(parts_.exchange->BeginStep(info));
+  if (!info.idle) {
+    TFD_RETURN_IF_ERROR(Annotate(
+        Compute(*batch), absl::StrCat("step ", step, " (epoch ", batch->epoch,
+                                      ", batch ", batch->number, ")")));
+    TFD_RETURN_IF_ERROR(
+        parts_.exchange->PushAll(parts_.model->gradient().data()));
+  }
+  const absl::Time begin = absl::Now();
+  TFD_RETURN_IF_ERROR(AwaitPatiently(
+      *parts_.control, options_.patience, [&](absl::Duration timeout) {
+        return parts_.exchange->WaitStep(absl::Now() + timeout);
+      }));
+  window_.waited += absl::Now() - begin;
+  return absl::OkStatus();
+}
+
+absl::Status TrainingLoop::Compute(const data::Batch& batch) {
+  const Records records = {batch.features(), batch.labels(), batch.size()};
+  TFD_ASSIGN_OR_RETURN(const Scores scores,
+                       parts_.model->ComputeGradient(
+                           records, StepSeed(options_.seed, batch.epoch,
+                                             batch.step, options_.slot)));
+  if (!std::isfinite(scores.loss_sum)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the loss is ", scores.loss_sum,
+        ": training has diverged or the data holds such numbers; try a "
+        "smaller optimizer.lr"));
+  }
+  window_.scores.records += scores.records;
+  window_.scores.correct += scores.correct;
+  window_.scores.loss_sum += scores.loss_sum;
+  return absl::OkStatus();
+}
+
+void TrainingLoop::Report(int64_t steps_done) {
+  const absl::Time now = absl::Now();
+  const double seconds = absl::ToDoubleSeconds(now - window_.begin);
+  if (parts_.report) {
+    v1::Metrics metrics;
+    metrics.set_step(steps_done);
+    metrics.set_epoch(static_cast<double>(steps_done) /
+                      static_cast<double>(parts_.plan->steps_per_epoch()));
+    auto& values = *metrics.mutable_values();
+    if (window_.scores.records > 0) {
+      values["loss"] = window_.scores.loss();
+      values["accuracy"] = window_.scores.accuracy();
+    }
+    if (seconds > 0) {
+      values["samples_per_s"] = static_cast<double>(window_.scores.records) *
+                                static_cast<double>(parts_.plan->slots()) /
+                                seconds;
+      values["exchange_share"] =
+          absl::ToDoubleSeconds(window_.waited) / seconds;
+    }
+    parts_.report(metrics);
+  }
+  window_ = Window{now, Scores(), absl::ZeroDuration()};
+}
+
+}  // namespace tfd::worker

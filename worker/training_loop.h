@@ -1,0 +1,74 @@
+// The training of one worker: step after step, its batch's gradient to the
+// exchange and the new parameters back. Sees neither how gradients travel nor
+// where the model computes.
+#ifndef TFD_WORKER_TRAINING_LOOP_H_
+#define TFD_WORKER_TRAINING_LOOP_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "data/batch_plan.h"
+#include "data/prefetcher.h"
+#include "ps/shard_client.h"
+#include "tfd/v1/task.pb.h"
+#include "worker/model.h"
+#include "worker/task_control.h"
+
+namespace tfd::worker {
+
+struct TrainingOptions {
+  // The seat of this worker.
+  int64_t slot = 0;
+  uint64_t seed = 1;
+  // How long a batch, or the other workers in a step, may take.
+  absl::Duration patience = absl::Minutes(10);
+};
+
+// None is owned; all outlive the loop.
+struct TrainingParts {
+  Model* model = nullptr;
+  ps::Exchange* exchange = nullptr;
+  data::Prefetcher* batches = nullptr;
+  const data::BatchPlan* plan = nullptr;
+  const TaskControl* control = nullptr;
+  // About twice a second, after the first and after the last step. May be
+  // empty.
+  std::function<void(const v1::Metrics&)> report;
+};
+
+// What the model draws in a step (dropout) follows from this, so that whoever
+// computes a slot again gets the same.
+uint64_t StepSeed(uint64_t seed, int64_t epoch, int64_t step, int64_t slot);
+
+// Thread-compatible.
+class TrainingLoop {
+ public:
+  TrainingLoop(const TrainingOptions& options, const TrainingParts& parts)
+      : options_(options), parts_(parts) {}
+
+  // From exchange->step() to the plan's last. A failure says in which step and
+  // batch; a loss that is no number is one.
+  absl::Status Run();
+
+ private:
+  // Since the last report.
+  struct Window {
+    absl::Time begin;
+    Scores scores;
+    absl::Duration waited;
+  };
+
+  absl::Status RunStep(int64_t step);
+  absl::Status Compute(const data::Batch& batch);
+  void Report(int64_t steps_done);
+
+  const TrainingOptions options_;
+  const TrainingParts parts_;
+  Window window_;
+};
+
+}  // namespace tfd::worker
+
+#endif  // TFD_WORKER_TRAINING_LOOP_H_
