@@ -8,6 +8,7 @@
 #include "common/status.h"
 #include "data/csv.h"
 #include "data/idx.h"
+#include "data/pushed.h"
 
 namespace tfd::data {
 namespace {
@@ -51,6 +52,8 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(
       return OpenIdx(spec, preprocess, options);
     case v1::DatasetSpec::CSV:
       return OpenCsv(spec, preprocess, options);
+    case v1::DatasetSpec::PUSHED:
+      return OpenPushed(spec, preprocess, options);
     default:
       return absl::InvalidArgumentError(
           "the dataset has no format: set it to idx, csv or pushed");

@@ -1,0 +1,242 @@
+#include "data/feed/feed_process.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/log.h"
+#include "common/net/endpoint.h"
+#include "common/net/server.h"
+#include "common/random.h"
+#include "common/status.h"
+#include "common/task/coordinator_link.h"
+#include "common/units.h"
+#include "common/version.h"
+#include "data/feed/feed_service.h"
+
+namespace tfd::data {
+namespace {
+
+// 128 + SIGTERM.
+constexpr int kTerminatedExitCode = 143;
+// A task that was told to stop is gone after a second, whatever hangs.
+constexpr absl::Duration kStopTimeout = absl::Milliseconds(900);
+// A record batch in one message; gRPC refuses a larger one in words.
+constexpr int kMaxMessageBytes = 256 << 20;
+// How long a producer waits for the coordinator to grant a partition, and how
+// long of it the feed cannot be stopped.
+constexpr absl::Duration kSealTimeout = absl::Minutes(2);
+constexpr absl::Duration kSealSlice = absl::Milliseconds(500);
+
+// Owns everything of one feed. Threads: this one (waits), gRPC's, one per DoPut
+// call (FeedService) and the link's.
+class FeedProcess {
+ public:
+  FeedProcess(const TaskEnvironment& environment, Interrupt* interrupt)
+      : environment_(environment), interrupt_(interrupt) {}
+  ~FeedProcess() { Stop(); }
+
+  absl::Status Run() {
+    TFD_ASSIGN_OR_RETURN(SpoolOptions options, SpoolOptionsOf(environment_));
+    TFD_ASSIGN_OR_RETURN(spool_, Spool::Open(std::move(options)));
+    TFD_RETURN_IF_ERROR(StartServer());
+    StartLink();
+    return WaitForTheEnd();
+  }
+
+ private:
+  absl::Status StartServer() {
+    FeedContext context;
+    context.job = environment_.job;
+    context.task = environment_.task;
+    context.generation = environment_.generation;
+    context.spool = spool_.get();
+    context.seal = [this](const v1::SealPartitionRequest& request) {
+      return Seal(request);
+    };
+    service_ = std::make_unique<FeedService>(std::move(context),
+                                             environment_.feed_token);
+    net::ServerOptions options;
+    options.max_message_bytes = kMaxMessageBytes;
+    options.unix_path =
+        absl::StrCat(environment_.socket_folder, "/", RandomId(), ".sock");
+    TFD_ASSIGN_OR_RETURN(server_,
+                         net::Server::Start(options, {service_.get()}));
+    return absl::OkStatus();
+  }
+
+  void StartLink() {
+    CoordinatorLinkOptions options;
+    options.coordinator = environment_.coordinator;
+    options.token = environment_.token;
+    v1::TaskHello& hello = options.hello;
+    hello.set_protocol_version(kProtocolVersion);
+    hello.set_job(environment_.job);
+    hello.set_task(environment_.task);
+    hello.set_generation(environment_.generation);
+    hello.set_incarnation(RandomUint64());
+    hello.set_pid(getpid());
+    *hello.mutable_endpoint() = server_->endpoint();
+    options.on_lost = [this](const absl::Status& status) { End(status); };
+    absl::MutexLock lock(&mutex_);
+    link_ = CoordinatorLink::Start(std::move(options));
+  }
+
+  // On a DoPut's thread. Asks in slices, so that a feed that is told to stop
+  // does not wait for a coordinator that is away.
+  absl::Status Seal(const v1::SealPartitionRequest& request) {
+    const absl::Time deadline = absl::Now() + kSealTimeout;
+    while (true) {
+      const std::shared_ptr<CoordinatorLink> link = Link();
+      if (stopping_) return absl::UnavailableError("the feed is stopping");
+      const absl::Status status =
+          link == nullptr ? absl::DeadlineExceededError("not connected yet")
+                          : link->SealPartition(request, kSealSlice);
+      if (!absl::IsDeadlineExceeded(status)) return status;
+      if (absl::Now() > deadline) {
+        return absl::UnavailableError(absl::StrCat(
+            "the coordinator has not granted the partition in ",
+            tfd::FormatDuration(kSealTimeout),
+            "; its rows are in the spool: try again with the same attempt (",
+            std::string(status.message()), ")"));
+      }
+    }
+  }
+
+  std::shared_ptr<CoordinatorLink> Link() {
+    absl::MutexLock lock(&mutex_);
+    return link_;
+  }
+
+  absl::Status WaitForTheEnd() {
+    spdlog::info("takes pushed data at {} and {}",
+                 server_->endpoint().unix_path(), server_->endpoint().tcp());
+    const int signal_number = interrupt_->Wait(absl::InfiniteDuration());
+    if (signal_number != 0) {
+      return absl::CancelledError(
+          absl::StrCat("stopped by signal ", signal_number));
+    }
+    absl::MutexLock lock(&mutex_);
+    return ended_.value_or(absl::InternalError("woken without a reason"));
+  }
+
+  // The first reason counts.
+  void End(const absl::Status& status) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!ended_.has_value()) ended_ = status;
+    }
+    interrupt_->Wake();
+  }
+
+  // Calls end before what they use: service, then server, link and spool.
+  void Stop() {
+    stopping_ = true;
+    if (service_) service_->Stop();
+    server_.reset();
+    {
+      absl::MutexLock lock(&mutex_);
+      link_.swap(last_link_);
+    }
+    last_link_.reset();
+    service_.reset();
+    spool_.reset();
+  }
+
+  const TaskEnvironment& environment_;
+  Interrupt* const interrupt_;
+  std::unique_ptr<Spool> spool_;
+  std::unique_ptr<FeedService> service_;
+  std::unique_ptr<net::Server> server_;
+  std::atomic<bool> stopping_{false};
+
+  absl::Mutex mutex_;
+  // Shared with the calls that seal.
+  std::shared_ptr<CoordinatorLink> link_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<CoordinatorLink> last_link_;
+  std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);
+};
+
+void AddDataset(const v1::JobSpec& spec, const char* name,
+                const v1::DatasetSpec& dataset, SpoolOptions* options,
+                absl::Status* status) {
+  if (dataset.format() != v1::DatasetSpec::PUSHED) return;
+  auto columns = ColumnsOf(dataset);
+  if (!columns.ok()) {
+    *status = Annotate(columns.status(), absl::StrCat("data.", name));
+    return;
+  }
+  SpoolDataset& added = options->datasets[name];
+  added.columns = *std::move(columns);
+  added.classes = spec.model().classes();
+  added.spool_bytes = dataset.spool_bytes();
+}
+
+}  // namespace
+
+absl::StatusOr<SpoolOptions> SpoolOptionsOf(
+    const TaskEnvironment& environment) {
+  SpoolOptions options;
+  options.folder = environment.spool_folder;
+  options.boot_id = net::HostId();
+  absl::Status status;
+  const v1::DataSpec& data = environment.spec.data();
+  AddDataset(environment.spec, "train", data.train(), &options, &status);
+  AddDataset(environment.spec, "validation", data.validation(), &options,
+             &status);
+  TFD_RETURN_IF_ERROR(status);
+  if (options.datasets.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("job ", environment.job,
+                     " has no pushed dataset (format: pushed), so that there "
+                     "is nothing to feed"));
+  }
+  return options;
+}
+
+absl::Status RunFeed(const TaskEnvironment& environment, Interrupt* interrupt) {
+  FeedProcess process(environment, interrupt);
+  absl::Status status = process.Run();
+  const int code = absl::IsCancelled(status) ? kTerminatedExitCode : 1;
+  if (!absl::IsCancelled(status)) {
+    WriteExitFile(environment.exit_file, status);
+  }
+  // A disk that hangs must not keep the process: what was acknowledged is in
+  // the spool.
+  std::thread([code] {
+    absl::SleepFor(kStopTimeout);
+    _exit(code);
+  }).detach();
+  return status;
+}
+
+int RunFeedTask(Interrupt* interrupt) {
+  const absl::StatusOr<TaskEnvironment> environment = ReadTaskEnvironment();
+  if (!environment.ok()) {
+    spdlog::error("{}", std::string(environment.status().message()));
+    return 1;
+  }
+  LogOptions log;
+  log.name = absl::StrCat("job ", environment->job, " ", environment->task);
+  absl::Status status = InitLogging(log);
+  if (status.ok()) status = RunFeed(*environment, interrupt);
+  if (absl::IsCancelled(status)) return kTerminatedExitCode;
+  if (!status.ok()) {
+    spdlog::error("{}", std::string(status.message()));
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace tfd::data

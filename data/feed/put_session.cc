@@ -1,0 +1,179 @@
+#include "data/feed/put_session.h"
+
+#include <arrow/buffer.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <spdlog/spdlog.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "arrow/flight/protocol/Flight.pb.h"
+#include "common/status.h"
+#include "common/units.h"
+#include "data/feed/put_stream.h"
+
+namespace tfd::data {
+namespace {
+
+constexpr size_t kMaxNameBytes = 200;
+constexpr size_t kMaxAppMetadataBytes = 4096;
+constexpr char kPathText[] =
+    "[\"jobs\", JOB, DATASET, PRODUCER, PARTITION, ATTEMPT]";
+
+}  // namespace
+
+absl::Status CheckName(const char* what, const std::string& name) {
+  bool good = !name.empty() && name.size() <= kMaxNameBytes && name != "." &&
+              name != "..";
+  for (const char c : name) {
+    good = good && c != '/' && static_cast<unsigned char>(c) >= ' ';
+  }
+  if (good) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", absl::CHexEscape(name.substr(0, kMaxNameBytes)),
+                   "\" cannot be the name of a ", what, ": use 1 to ",
+                   kMaxNameBytes, " characters without '/'"));
+}
+
+PutSession::PutSession(const FeedContext& context, PutStream* stream)
+    : context_(context), stream_(stream) {}
+
+absl::Status PutSession::Run() {
+  auto first = ReadNext();
+  if (absl::IsOutOfRange(first.status())) {
+    return absl::InvalidArgumentError(
+        "the stream ended before it said what it is: the first message has a "
+        "descriptor and a schema");
+  }
+  if (!first.ok()) return first.status();
+  TFD_ASSIGN_OR_RETURN(const AttemptKey key,
+                       ParseDescriptor(first->descriptor));
+  if (!first->header) {
+    return absl::InvalidArgumentError(
+        "the first message has no schema beside its descriptor");
+  }
+  TFD_ASSIGN_OR_RETURN(
+      writer_, context_.spool->Acquire(key, [this] { stream_->Cancel(); }));
+  TFD_RETURN_IF_ERROR(writer_->Begin(first->header));
+  if (!stream_->Write(OffsetText(), context_.write_timeout)) {
+    return absl::CancelledError("the producer was gone before it was answered");
+  }
+  while (true) {
+    const auto data = ReadNext();
+    if (absl::IsOutOfRange(data.status())) return Seal();
+    if (!data.ok()) return data.status();
+    TFD_RETURN_IF_ERROR(Annotate(Take(*data), key.ToString()));
+    stream_->Acknowledge(OffsetText());
+  }
+}
+
+absl::StatusOr<FlightData> PutSession::ReadNext() {
+  grpc::ByteBuffer message;
+  switch (stream_->Read(&message, context_.idle_timeout)) {
+    case PutStream::ReadResult::kMessage:
+      return reader_.Read(message);
+    case PutStream::ReadResult::kEnd:
+      return absl::OutOfRangeError("the end of the stream");
+    case PutStream::ReadResult::kTimeout:
+      break;
+  }
+  return absl::DeadlineExceededError(absl::StrCat(
+      "waited ", tfd::FormatDuration(context_.idle_timeout),
+      " for the producer's next rows; what was acknowledged is kept: go on "
+      "with the same attempt"));
+}
+
+absl::StatusOr<AttemptKey> PutSession::ParseDescriptor(
+    const std::string& bytes) const {
+  arrow::flight::protocol::FlightDescriptor descriptor;
+  if (bytes.empty() || !descriptor.ParseFromString(bytes) ||
+      descriptor.type() != arrow::flight::protocol::FlightDescriptor::PATH ||
+      descriptor.path_size() != 6 || descriptor.path(0) != "jobs") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the first message needs a descriptor with the path ", kPathText));
+  }
+  if (descriptor.path(1) != context_.job) {
+    return absl::NotFoundError(absl::StrCat(
+        "this feed is of job ", context_.job, " and not of \"",
+        absl::CHexEscape(descriptor.path(1).substr(0, kMaxNameBytes)),
+        "\": ask the coordinator (GetFlightInfo) where that job's are"));
+  }
+  const AttemptKey key = {descriptor.path(2), descriptor.path(3),
+                          descriptor.path(4), descriptor.path(5)};
+  TFD_RETURN_IF_ERROR(CheckName("dataset", key.dataset));
+  TFD_RETURN_IF_ERROR(CheckName("producer", key.producer));
+  TFD_RETURN_IF_ERROR(CheckName("partition", key.partition));
+  TFD_RETURN_IF_ERROR(CheckName("attempt", key.attempt));
+  return key;
+}
+
+absl::Status PutSession::CheckOffset(const std::string& app_metadata) const {
+  if (app_metadata.empty()) return absl::OkStatus();
+  const auto json = app_metadata.size() <= kMaxAppMetadataBytes
+                        ? nlohmann::json::parse(app_metadata, nullptr, false)
+                        : nlohmann::json(nlohmann::json::value_t::discarded);
+  if (!json.is_object() || !json.contains("offset") ||
+      !json["offset"].is_number_integer()) {
+    return absl::InvalidArgumentError(
+        "a batch's app_metadata is not {\"offset\": ROWS}, the number of rows "
+        "before it; leave it out or correct it");
+  }
+  const auto offset = json["offset"].get<int64_t>();
+  if (offset == writer_->rows()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a batch says that it begins at row ", offset, ", and the spool has ",
+      writer_->rows(), " rows: go on at the offset of the first PutResult"));
+}
+
+absl::Status PutSession::Take(const FlightData& data) {
+  TFD_RETURN_IF_ERROR(CheckOffset(data.app_metadata));
+  // A message of metadata alone.
+  if (!data.header) return absl::OkStatus();
+  return writer_->Append(data.header, data.body);
+}
+
+absl::Status PutSession::Seal() {
+  // A producer that was killed ends the stream like one that is done; but it
+  // cannot be written to any more.
+  if (!stream_->Write(OffsetText(), context_.write_timeout)) {
+    spdlog::info("{}: the producer is gone after {} rows, which are kept",
+                 writer_->key().ToString(), writer_->rows());
+    return absl::CancelledError("the producer is gone");
+  }
+  const AttemptKey& key = writer_->key();
+  TFD_ASSIGN_OR_RETURN(const AttemptFile::Sealable sealable, writer_->Finish());
+  v1::SealPartitionRequest request;
+  request.set_job(context_.job);
+  request.set_dataset(key.dataset);
+  request.set_generation(context_.generation);
+  v1::Partition& partition = *request.mutable_partition();
+  partition.set_producer(key.producer);
+  partition.set_partition(key.partition);
+  partition.set_attempt(key.attempt);
+  partition.set_rows(sealable.rows);
+  partition.set_crc32c(sealable.crc32c);
+  partition.set_feed(context_.task);
+  partition.set_path(writer_->path());
+  const absl::Status granted = context_.seal(request);
+  if (absl::IsAlreadyExists(granted)) writer_->Drop();
+  if (!granted.ok()) {
+    return Annotate(granted, absl::StrCat("sealing ", key.ToString()));
+  }
+  context_.spool->MarkSealed(key);
+  spdlog::info("{} is sealed with {} rows", key.ToString(),
+               FormatCount(sealable.rows));
+  const nlohmann::json result = {
+      {"sealed", true}, {"rows", sealable.rows}, {"crc32c", sealable.crc32c}};
+  if (!stream_->Write(result.dump(), context_.write_timeout)) {
+    return absl::CancelledError("the producer was gone when it was sealed");
+  }
+  return absl::OkStatus();
+}
+
+std::string PutSession::OffsetText() const {
+  return nlohmann::json({{"offset", writer_->rows()}}).dump();
+}
+
+}  // namespace tfd::data

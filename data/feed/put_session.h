@@ -1,0 +1,80 @@
+// What a feed does with one DoPut call: DESIGN section 5, "Pushed data".
+//
+//   client                                   feed
+//   descriptor ["jobs", job, dataset,
+//     producer, partition, attempt], schema →
+//                                          ← {"offset": rows it has of it}
+//   record batches, maybe {"offset": rows} →
+//                                          ← {"offset": rows in the spool} …
+//   done writing                           →
+//                        (durable, and the coordinator grants the partition)
+//                                          ← {"sealed": true, "rows": N,
+//                                             "crc32c": C}, or ALREADY_EXISTS
+#ifndef TFD_DATA_FEED_PUT_SESSION_H_
+#define TFD_DATA_FEED_PUT_SESSION_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "data/feed/flight_data.h"
+#include "data/feed/spool.h"
+#include "tfd/v1/task.pb.h"
+
+namespace grpc {
+class ByteBuffer;
+}
+
+namespace tfd::data {
+
+class PutStream;
+
+// What every session of a feed shares.
+struct FeedContext {
+  std::string job;
+  // This feed's task and its generation.
+  std::string task;
+  uint64_t generation = 0;
+  Spool* spool = nullptr;
+  // Asks the coordinator; blocks until it has answered, or the feed stops.
+  // AlreadyExists where another attempt has the partition.
+  std::function<absl::Status(const v1::SealPartitionRequest&)> seal;
+  // How long a producer may be silent.
+  absl::Duration idle_timeout = absl::Hours(1);
+  // How long a message to the producer may take.
+  absl::Duration write_timeout = absl::Minutes(1);
+};
+
+// One call. Thread-compatible: runs on the stream's thread.
+class PutSession {
+ public:
+  PutSession(const FeedContext& context, PutStream* stream);
+
+  // The whole call; what it ends with is for the client.
+  absl::Status Run();
+
+ private:
+  // OutOfRange at the end of the stream.
+  absl::StatusOr<FlightData> ReadNext();
+  absl::StatusOr<AttemptKey> ParseDescriptor(const std::string& bytes) const;
+  absl::Status CheckOffset(const std::string& app_metadata) const;
+  absl::Status Take(const FlightData& data);
+  absl::Status Seal();
+  std::string OffsetText() const;
+
+  const FeedContext& context_;
+  PutStream* const stream_;
+  FlightDataReader reader_;
+  std::unique_ptr<AttemptWriter> writer_;
+};
+
+// InvalidArgument unless `name` can be the name of a file: as the coordinator
+// asks for it, too.
+absl::Status CheckName(const char* what, const std::string& name);
+
+}  // namespace tfd::data
+
+#endif  // TFD_DATA_FEED_PUT_SESSION_H_

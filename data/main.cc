@@ -1,0 +1,25 @@
+// tfd-data: takes in data that producers push to a job (`feed`, started by an
+// agent), and checks datasets (`check`).
+#include <CLI/CLI.hpp>
+
+#include "common/interrupt.h"
+#include "common/version.h"
+#include "data/check.h"
+#include "data/feed/feed_process.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("The data side of tfd.", "tfd-data");
+  app.set_version_flag("--version", tfd::kVersion);
+  app.require_subcommand(1);
+  CLI::App* feed = app.add_subcommand(
+      "feed", "Takes in pushed partitions of a job. Agents start it.");
+  app.add_subcommand("check",
+                     "Reads a dataset's spec as JSON from standard input and "
+                     "says what it is, or what is wrong with it (exit code 2)");
+  CLI11_PARSE(app, argc, argv);
+  if (feed->parsed()) {
+    tfd::Interrupt interrupt;
+    return tfd::data::RunFeedTask(&interrupt);
+  }
+  return tfd::data::RunCheck();
+}

@@ -1,0 +1,117 @@
+// Rows of Arrow record batches as records: which columns are features and which
+// is the label, and where their numbers lie. Used where rows are taken in (the
+// feed) and where they are read (the pushed dataset), so that both agree.
+#ifndef TFD_DATA_RECORD_SCHEMA_H_
+#define TFD_DATA_RECORD_SCHEMA_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "data/columns.h"
+#include "data/dtype.h"
+
+namespace arrow {
+class Array;
+class Buffer;
+class RecordBatch;
+class Schema;
+namespace ipc {
+class Message;
+}
+}  // namespace arrow
+
+namespace tfd::data {
+
+// The numbers of one column in one record batch: row r begins at
+// base + r · width · SizeBytes(dtype).
+struct ColumnView {
+  const std::byte* base = nullptr;
+  Dtype dtype = Dtype::kFloat32;
+  // Numbers in a row.
+  int64_t width = 1;
+};
+
+// The rows of one record batch.
+struct RecordRows {
+  int64_t rows = 0;
+  std::vector<ColumnView> features;
+  ColumnView label;
+  // Keeps the memory that the views point into, as far as it is Arrow's own and
+  // not the message's body.
+  std::shared_ptr<arrow::RecordBatch> owner;
+};
+
+// How many numbers each feature column has in a row; empty while no row was
+// seen. All rows of a dataset must agree.
+using RowWidths = std::vector<int64_t>;
+
+// A schema that fits the spec's columns. Immutable, thread-safe.
+class RecordSchema {
+ public:
+  // From the metadata of an IPC schema message. InvalidArgument, with both
+  // sides, where a column is missing or of a type that cannot be taken, with
+  // the cast that would help.
+  static absl::StatusOr<RecordSchema> Make(
+      std::shared_ptr<arrow::Buffer> schema_metadata, const ColumnNames& names);
+
+  // The rows of an IPC record batch message, after checking that all of the
+  // message is sound, that nothing is null or compressed, and that each row is
+  // as wide as `widths` says (which is set by the first row that is seen).
+  // Labels must not be negative and, where `classes` is not 0, be below it.
+  // `first_row` numbers the rows in errors. The views point into `body`.
+  absl::StatusOr<RecordRows> Decode(std::shared_ptr<arrow::Buffer> metadata,
+                                    std::shared_ptr<arrow::Buffer> body,
+                                    int64_t first_row, int64_t classes,
+                                    RowWidths* widths) const;
+
+  // The shape of a record, given the widths of its columns.
+  std::vector<int64_t> Shape(const RowWidths& widths) const;
+  // The type of all features, or float64 where columns have several.
+  Dtype dtype() const;
+  // Names and types, "image: binary, label: uint8".
+  std::string ToString() const;
+  // Whether record batches of one fit the other.
+  bool Equals(const RecordSchema& other) const;
+  // InvalidArgument, naming the column, where features of the two are of
+  // different types or shapes, so that they are not records of one dataset.
+  absl::Status CheckSameRecords(const RecordSchema& other) const;
+
+ private:
+  struct Column {
+    std::string name;
+    int index = 0;
+    Dtype dtype = Dtype::kFloat32;
+    // Of a row; empty where only the rows say.
+    std::vector<int64_t> shape;
+  };
+
+  static absl::StatusOr<Column> Match(const arrow::Schema& schema,
+                                      const std::string& name, bool is_label);
+  static absl::StatusOr<ColumnView> View(const Column& column,
+                                         const arrow::Array& array,
+                                         int64_t first_row);
+  static absl::Status CheckWidth(const Column& column, int64_t width,
+                                 int64_t first_row, int64_t* expected);
+
+  std::shared_ptr<arrow::Schema> schema_;
+  std::vector<Column> features_;
+  Column label_;
+};
+
+// The label in row `row`.
+int64_t LabelAt(const ColumnView& label, int64_t row);
+
+// Reads the metadata of an IPC message, verified, whose body has `body_bytes`.
+// InvalidArgument where the metadata is damaged, promises another body, or one
+// whose size is not a multiple of 8.
+absl::Status CheckMessage(const arrow::ipc::Message& message,
+                          uint64_t body_bytes);
+
+}  // namespace tfd::data
+
+#endif  // TFD_DATA_RECORD_SCHEMA_H_
