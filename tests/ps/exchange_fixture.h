@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <random>
@@ -16,8 +15,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
-#include "common/net/endpoint.h"
 #include "common/net/server.h"
+#include "common/testing/temp_folder.h"
 #include "ps/shard_client.h"
 #include "ps/shard_host.h"
 #include "ps/shard_service.h"
@@ -27,24 +26,6 @@ namespace tfd::ps {
 inline constexpr char kTestToken[] = "a-token";
 inline constexpr absl::Duration kTestTimeout = absl::Seconds(30);
 inline absl::Time TestDeadline() { return absl::Now() + kTestTimeout; }
-
-// A folder of its own, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "tfd-ps-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline v1::JobSpec TestSpec() {
   v1::JobSpec spec;
@@ -71,12 +52,9 @@ inline tensor::Layout TestLayout(int workers, int shards,
   for (int i = 0; i < shards; ++i) {
     parts.shards.push_back(absl::StrCat("ps/", i));
   }
-  parts.tensors = {{"conv.weight", {5, 3, 3, 3}},
-                   {"conv.bias", {5}},
-                   {"empty", {0, 7}},
-                   {"fc.weight", {17, 21}},
-                   {"fc.bias", {17}},
-                   {"scalar", {}}};
+  parts.tensors = {
+      {"conv.weight", {5, 3, 3, 3}}, {"conv.bias", {5}}, {"empty", {0, 7}},
+      {"fc.weight", {17, 21}},       {"fc.bias", {17}},  {"scalar", {}}};
   parts.chunk_elements = chunk_elements;
   absl::StatusOr<tensor::Layout> layout = tensor::Layout::Build(parts);
   EXPECT_TRUE(layout.ok()) << layout.status();
@@ -100,8 +78,8 @@ class TestShard {
             const v1::JobSpec& spec,
             const v1::CheckpointRef& restore = v1::CheckpointRef())
       : store_(LocalFileSystem(), folder),
-        socket_(absl::StrCat(folder, "/ps", number, "-g", generation,
-                             ".sock")) {
+        socket_(
+            absl::StrCat(folder, "/ps", number, "-g", generation, ".sock")) {
     ShardHostOptions options;
     options.task = absl::StrCat("ps/", number);
     options.shard = number;
@@ -181,8 +159,8 @@ struct TestCluster {
               const v1::JobSpec& spec,
               const v1::CheckpointRef& restore = v1::CheckpointRef()) {
     for (int i = 0; i < shards; ++i) {
-      servers.push_back(std::make_unique<TestShard>(folder, i, generation, spec,
-                                                    restore));
+      servers.push_back(
+          std::make_unique<TestShard>(folder, i, generation, spec, restore));
       servers.back()->SetMembership();
     }
   }
@@ -253,9 +231,9 @@ inline std::vector<std::vector<float>> RunWorkers(const TestCluster& cluster,
   std::vector<std::thread> threads;
   for (uint32_t slot = 0; slot < layout.slots(); ++slot) {
     threads.emplace_back([&, slot] {
-      auto result = RunWorker(
-          TestExchangeOptions(cluster, slot, generation, total_steps), layout,
-          until_step, part_of);
+      auto result =
+          RunWorker(TestExchangeOptions(cluster, slot, generation, total_steps),
+                    layout, until_step, part_of);
       EXPECT_TRUE(result.ok()) << result.status();
       if (result.ok()) results[slot] = *std::move(result);
     });
