@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/net/grpc_lifetime.h"
 
 namespace tfd::net {
 namespace {
@@ -31,6 +32,7 @@ int Milliseconds(absl::Duration duration) {
 
 std::shared_ptr<grpc::Channel> Dial(const std::string& target,
                                     const DialOptions& options) {
+  KeepGrpcRunning();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);

@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "common/net/endpoint.h"
+#include "common/net/grpc_lifetime.h"
 #include "common/net/listen_check.h"
 #include "common/status.h"
 
@@ -47,6 +48,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     return absl::InvalidArgumentError(
         "a server needs a host:port or the path of a Unix socket to listen on");
   }
+  KeepGrpcRunning();
   grpc::ServerBuilder builder;
   // Otherwise a second server on a taken port would get half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

@@ -74,11 +74,12 @@ class FakeCoordinator : public v1::TaskLink::Service {
     {
       absl::MutexLock lock(&mutex_);
       if (!refusal_.ok()) return ToGrpc(refusal_);
+      v1::TaskCommand welcome;
+      *welcome.mutable_welcome() = welcome_;
+      // Under the lock, because a stream takes one write at a time.
+      stream->Write(welcome);
       stream_ = stream;
     }
-    v1::TaskCommand welcome;
-    *welcome.mutable_welcome() = welcome_;
-    stream->Write(welcome);
     while (Proceed() && stream->Read(&message)) Note(message);
     absl::MutexLock lock(&mutex_);
     stream_ = nullptr;
