@@ -128,12 +128,12 @@ class GrpcStream final
   }
 
   void OnWriteDone(bool ok) override {
+    request_.Clear();  // while it is still this write's
     {
       absl::MutexLock lock(&mutex_);
       writing_ = false;
       if (!ok) closed_ = true;
     }
-    request_.Clear();
     GoOn();
   }
 

@@ -81,13 +81,13 @@ class ExchangeStream final
   }
 
   void OnWriteDone(bool ok) override {
+    reply_.Clear();  // while it is still this write's
     {
       absl::MutexLock lock(&mutex_);
       writing_ = false;
       --in_flight_;
       if (!ok) cancelled_ = true;
     }
-    reply_.Clear();
     GoOn();
   }
 
