@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class ScriptModuleTest : public testing::Test {
+class ScriptModuleTest : public ::testing::Test {
  protected:
   ScriptModuleTest() : module_("Net") {
     module_.register_attribute("training", c10::BoolType::get(), true);
