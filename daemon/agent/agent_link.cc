@@ -103,24 +103,29 @@ absl::Status AgentLink::Connect(grpc::Channel& channel) {
 
 template <typename Stream>
 void AgentLink::WriteUntilEnd(Stream& stream) {
-  absl::Time heartbeat_at = absl::Now();
+  absl::Time last_heartbeat = absl::Now();
   while (true) {
     v1::AgentMessage message;
     {
       const absl::MutexLock lock(&mutex_);
-      const auto something = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-        return !reports_.empty() || !reading_ || stopping_;
+      const absl::Duration interval = heartbeat_;
+      const auto something = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+        return !reports_.empty() || !reading_ || stopping_ ||
+               heartbeat_ != interval;
       };
-      mutex_.AwaitWithDeadline(absl::Condition(&something), heartbeat_at);
+      const bool woken = mutex_.AwaitWithDeadline(absl::Condition(&something),
+                                                  last_heartbeat + interval);
       if (!reading_) return;
       if (!reports_.empty()) {
         *message.mutable_report() = std::move(reports_.front());
         reports_.pop_front();
       } else if (stopping_) {
         break;
+      } else if (woken) {
+        continue;
       } else {
         message.mutable_heartbeat();
-        heartbeat_at = absl::Now() + heartbeat_;
+        last_heartbeat = absl::Now();
       }
     }
     if (!stream.Write(message)) return;

@@ -53,6 +53,21 @@ v1::TaskReport FailedToStart(const std::string& job, const std::string& task,
   return report;
 }
 
+// In one line.
+std::string Describe(const v1::ExitCause& exit) {
+  const std::string message =
+      exit.message().substr(0, exit.message().find('\n'));
+  const std::string why = message.empty() ? "" : absl::StrCat(": ", message);
+  switch (exit.kind()) {
+    case v1::ExitCause::EXITED:
+      return absl::StrCat("exit code ", exit.code(), why);
+    case v1::ExitCause::SIGNALED:
+      return absl::StrCat("killed by signal ", exit.signal(), why);
+    default:
+      return absl::StrCat("could not be started", why);
+  }
+}
+
 }  // namespace
 
 TaskManager::TaskManager(TaskManagerOptions options)
@@ -310,8 +325,7 @@ void TaskManager::SetFailedToStart(const TaskKey& key,
 void TaskManager::Publish(const TaskKey& key, v1::TaskReport report) {
   const bool ended = report.phase() == v1::TaskReport::ENDED;
   if (ended) {
-    spdlog::info("{} ended: {}", key.ToString(),
-                 report.exit().ShortDebugString().substr(0, 200));
+    spdlog::info("{} ended: {}", key.ToString(), Describe(report.exit()));
   }
   {
     const absl::MutexLock lock(&mutex_);
