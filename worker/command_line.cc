@@ -1,5 +1,7 @@
 #include "worker/command_line.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -45,14 +47,21 @@ class SignalWatch {
       : interrupt_(interrupt), thread_([this, control] { Watch(control); }) {}
 
   ~SignalWatch() {
+    if (thread_.joinable()) Finish();
+  }
+
+  // The work is over; whether a signal had come.
+  bool Finish() {
     done_.Notify();
     interrupt_->Wake();
     thread_.join();
+    return signalled_;
   }
 
  private:
   void Watch(TaskControl* control) {
     if (interrupt_->Wait(kForever) == 0) return;
+    signalled_ = true;
     spdlog::info("told to stop");
     control->End(absl::CancelledError("told to stop"));
     if (!done_.WaitForNotificationWithTimeout(kStopGrace)) _exit(kTerminated);
@@ -60,6 +69,7 @@ class SignalWatch {
 
   Interrupt* const interrupt_;
   absl::Notification done_;
+  bool signalled_ = false;  // the thread's until it was joined
   std::thread thread_;
 };
 
@@ -73,13 +83,11 @@ int RunTaskProgram(Interrupt* interrupt) {
       {absl::StrCat("job ", environment->job, " ", environment->task)});
   if (!logging.ok()) std::cerr << logging.message() << "\n";
   TaskControl control;
-  absl::Status status;
-  {
-    SignalWatch watch(interrupt, &control);
-    status = RunTask(*environment, &control);
-  }
+  SignalWatch watch(interrupt, &control);
+  const absl::Status status = RunTask(*environment, &control);
+  const bool signalled = watch.Finish();
   if (status.ok()) return EXIT_SUCCESS;
-  if (absl::IsCancelled(status)) return kTerminated;
+  if (signalled) return kTerminated;
   spdlog::error("{}", std::string(status.message()));
   WriteExitFile(environment->exit_file, status);
   return EXIT_FAILURE;

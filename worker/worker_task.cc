@@ -32,8 +32,9 @@ namespace {
 constexpr absl::Duration kGangPatience = absl::Seconds(90);
 // For shards to be there and to have (or be given) their parameters.
 constexpr absl::Duration kShardPatience = absl::Seconds(60);
-// For what was sent to leave this process at its end.
-constexpr absl::Duration kClosePatience = absl::Seconds(10);
+// For what was sent to leave this process at its end, also where the
+// coordinator is being restarted just then.
+constexpr absl::Duration kClosePatience = absl::Seconds(90);
 
 constexpr absl::string_view kEvaluatorRole = "evaluator";
 
