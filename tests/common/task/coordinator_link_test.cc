@@ -1,9 +1,13 @@
 #include "common/task/coordinator_link.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 #include <grpcpp/server_context.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -114,10 +118,10 @@ class FakeCoordinator : public v1::TaskLink::Service {
     absl::MutexLock lock(&mutex_);
     return sealed_;
   }
-  // Stops taking in messages until told to go on.
-  void Stall(bool stalled) {
+  // Takes in nothing after this message, until told to go on (with "").
+  void StallAfter(const std::string& last) {
     absl::MutexLock lock(&mutex_);
-    stalled_ = stalled;
+    stall_after_ = last;
   }
   void Tell(const v1::TaskCommand& command) {
     absl::MutexLock lock(&mutex_);
@@ -154,7 +158,7 @@ class FakeCoordinator : public v1::TaskLink::Service {
   bool Proceed() {
     absl::MutexLock lock(&mutex_);
     const auto go = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return !stalled_;
+      return stall_after_.empty() || heard_.back() != stall_after_;
     };
     return mutex_.AwaitWithTimeout(absl::Condition(&go), kPatience);
   }
@@ -171,7 +175,7 @@ class FakeCoordinator : public v1::TaskLink::Service {
   std::vector<std::string> sealed_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> heard_ ABSL_GUARDED_BY(mutex_);
   Stream* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string stall_after_ ABSL_GUARDED_BY(mutex_);
 };
 
 // What the link called back.
@@ -227,9 +231,12 @@ class CoordinatorLinkTest : public ::testing::Test {
     };
   }
   ~CoordinatorLinkTest() override {
-    coordinator_.Stall(false);
+    coordinator_.StallAfter("");
     link_.reset();
     server_.reset();
+    if (fixed_window_server_ != nullptr) {
+      fixed_window_server_->Shutdown(std::chrono::system_clock::now());
+    }
   }
 
   void StartServer() {
@@ -240,11 +247,33 @@ class CoordinatorLinkTest : public ::testing::Test {
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
+  // One whose streams' window stays as small as it begins.
+  void StartServerWithFixedWindow() {
+    grpc::ServerBuilder builder;
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    builder.AddListeningPort(options_.coordinator,
+                             grpc::InsecureServerCredentials());
+    builder.RegisterService(&coordinator_);
+    fixed_window_server_ = builder.BuildAndStart();
+    ASSERT_NE(fixed_window_server_, nullptr);
+  }
   void Restart() {
     server_.reset();
     StartServer();
   }
   void StartLink() { link_ = CoordinatorLink::Start(options_); }
+
+  // The coordinator, one of a fixed window, takes in no more; what the link
+  // sends from now on stays in its queue, behind a message larger than that.
+  void StopListening() {
+    coordinator_.StallAfter("plan 1");
+    SendPlan(1);
+    coordinator_.HearUntil("plan 1");
+    constexpr size_t kLargerThanTheWindow = 1 << 20;
+    v1::TaskMessage large;
+    large.mutable_exported()->set_uri(std::string(kLargerThanTheWindow, 'x'));
+    link_->Send(large);
+  }
 
   void SendMetrics(int64_t step) {
     v1::TaskMessage message;
@@ -272,6 +301,7 @@ class CoordinatorLinkTest : public ::testing::Test {
   Callbacks callbacks_;
   CoordinatorLinkOptions options_;
   std::unique_ptr<net::Server> server_;
+  std::unique_ptr<grpc::Server> fixed_window_server_;
   std::unique_ptr<CoordinatorLink> link_;
 };
 
@@ -423,34 +453,25 @@ TEST_F(CoordinatorLinkTest, CloseGivesUpOnACoordinatorThatIsAway) {
 }
 
 TEST_F(CoordinatorLinkTest, CloseGivesUpOnACoordinatorThatDoesNotListen) {
-  StartServer();
+  StartServerWithFixedWindow();
   StartLink();
-  coordinator_.Hear(1);
-  coordinator_.Stall(true);
-  v1::TaskMessage large;
-  (*large.mutable_evaluated()->mutable_values())[std::string(8 << 20, 'x')] = 1;
-  link_->Send(large);
+  StopListening();
   EXPECT_TRUE(absl::IsDeadlineExceeded(link_->Close(absl::Milliseconds(20))));
 }
 
 TEST_F(CoordinatorLinkTest, BeyondTheBoundMetricsAreDroppedAndNothingElse) {
-  StartServer();
+  StartServerWithFixedWindow();
   StartLink();
-  SendPlan(1);
-  coordinator_.HearUntil("plan 1");
-  coordinator_.Stall(true);
-  // Fills the stream's window, so that what follows waits in the queue.
-  v1::TaskMessage large;
-  large.mutable_exported()->set_uri(std::string(8 << 20, 'x'));
-  link_->Send(large);
+  StopListening();
   constexpr size_t kMany = 10 * internal::Outbox::kMaxQueued;
   for (size_t step = 0; step < kMany; ++step) {
     SendMetrics(static_cast<int64_t>(step));
   }
   SendDone();
-  coordinator_.Stall(false);
+  coordinator_.StallAfter("");
   EXPECT_TRUE(link_->Close(kPatience).ok());
   const auto heard = coordinator_.heard();
+  // Besides: hello, the two of StopListening and done.
   EXPECT_LE(heard.size(), internal::Outbox::kMaxQueued + 4);
   EXPECT_EQ(heard.back(), "done");
   EXPECT_EQ(heard[heard.size() - 2], "metrics " + std::to_string(kMany - 1));
