@@ -19,7 +19,6 @@
 #include "absl/strings/str_join.h"
 #include "common/nearest_name.h"
 #include "common/status.h"
-#include "data/arrow_status.h"
 
 namespace tfd::data {
 namespace {
@@ -233,6 +232,12 @@ bool HasField(const void* table, int field) {
   return offset != 0;
 }
 
+// What Arrow cannot read is the sender's mistake, whatever Arrow calls it.
+absl::Status Damaged(const arrow::Status& status) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("an Arrow message is damaged: ", status.message()));
+}
+
 std::string SchemaText(const arrow::Schema& schema) {
   std::string text = absl::StrJoin(
       schema.fields(), ", ", [](std::string* out, const auto& field) {
@@ -313,7 +318,7 @@ absl::StatusOr<RecordSchema::Column> RecordSchema::Match(
 absl::StatusOr<RecordSchema> RecordSchema::Make(
     std::shared_ptr<arrow::Buffer> schema_metadata, const ColumnNames& names) {
   auto message = arrow::ipc::Message::Open(std::move(schema_metadata), nullptr);
-  if (!message.ok()) return FromArrow(message);
+  if (!message.ok()) return Damaged(message.status());
   if ((*message)->type() != arrow::ipc::MessageType::SCHEMA) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the first message is a ",
@@ -321,7 +326,7 @@ absl::StatusOr<RecordSchema> RecordSchema::Make(
   }
   arrow::ipc::DictionaryMemo dictionaries;
   auto schema = arrow::ipc::ReadSchema(**message, &dictionaries);
-  if (!schema.ok()) return FromArrow(schema);
+  if (!schema.ok()) return Damaged(schema.status());
   RecordSchema made;
   made.schema_ = *schema;
   if (!made.schema_->is_native_endian()) {
@@ -424,7 +429,7 @@ absl::StatusOr<RecordRows> RecordSchema::Decode(
   const auto body_bytes = static_cast<uint64_t>(body->size());
   auto message =
       arrow::ipc::Message::Open(std::move(metadata), std::move(body));
-  if (!message.ok()) return FromArrow(message);
+  if (!message.ok()) return Damaged(message.status());
   TFD_RETURN_IF_ERROR(CheckMessage(**message, body_bytes));
   if ((*message)->type() != arrow::ipc::MessageType::RECORD_BATCH) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -446,10 +451,11 @@ absl::StatusOr<RecordRows> RecordSchema::Decode(
   options.included_fields.push_back(label_.index);
   auto batch =
       arrow::ipc::ReadRecordBatch(**message, schema_, nullptr, options);
-  if (!batch.ok()) return FromArrow(batch);
+  if (!batch.ok()) return Damaged(batch.status());
   // Arrays that lie are found here; what it leaves (the offsets between the
   // first and the last) View looks at.
-  TFD_RETURN_IF_ARROW_ERROR((*batch)->Validate());
+  const arrow::Status valid = (*batch)->Validate();
+  if (!valid.ok()) return Damaged(valid);
   RecordRows rows;
   rows.owner = *batch;
   rows.rows = (*batch)->num_rows();
