@@ -91,6 +91,18 @@ TEST_F(LoadJobSpecTest, ADefaultNeverReplacesWhatIsWritten) {
   EXPECT_EQ(RolesOf(*spec).size(), 2);
 }
 
+TEST_F(LoadJobSpecTest, TheLearningRateOfAdamIsADefaultOnly) {
+  options_.assignments = {"optimizer={name: adam, lr: 0.5}"};
+  EXPECT_EQ(Load(kGoodSpec)->optimizer().lr(), 0.5);
+}
+
+TEST_F(LoadJobSpecTest, AZeroThatIsWrittenIsOutOfBoundsAndNotAbsent) {
+  options_.assignments = {"data.preprocess=[{normalise: {std: 0}}]"};
+  EXPECT_THAT(Error(kGoodSpec),
+              HasSubstr("data.preprocess[0].normalise.std: 0 is out of bounds: "
+                        "it must be more than 0"));
+}
+
 TEST_F(LoadJobSpecTest, DefaultsAreIdempotentAndValidateAgain) {
   absl::StatusOr<v1::JobSpec> spec = Load(R"(
 name: a

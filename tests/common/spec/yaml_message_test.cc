@@ -163,6 +163,9 @@ TEST(FillFromYamlTest, WrongKindsSayWhatIsGivenAndWhatIsWanted) {
               ElementsAre(HasSubstr("write 60000")));
   EXPECT_THAT(Fill("stop: {steps: 1e40}", &spec),
               ElementsAre(HasSubstr("1e40 is out of bounds")));
+  // Beyond 2^53 the text is not exactly this number.
+  EXPECT_THAT(Fill("seed: 1e17", &spec),
+              ElementsAre(HasSubstr("1e17 is out of bounds")));
   EXPECT_THAT(Fill("optimizer: {lr: .inf}", &spec),
               ElementsAre(HasSubstr("optimizer.lr")));
   EXPECT_THAT(Fill("optimizer: {lr: nan}", &spec),
