@@ -66,7 +66,7 @@ TEST(PermutationTest, EpochsAndSeedsHaveNothingToDoWithEachOther) {
 
 TEST(PermutationTest, EveryNumberIsAsLikelyInEveryPlace) {
   for (const uint64_t size : {2, 3, 5, 8, 13}) {
-    constexpr int kEpochs = 20000;
+    constexpr int kEpochs = 5000;
     std::vector<std::vector<int>> counts(size, std::vector<int>(size));
     for (int epoch = 0; epoch < kEpochs; ++epoch) {
       const Permutation permutation(size, 11, epoch);
