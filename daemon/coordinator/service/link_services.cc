@@ -85,8 +85,9 @@ Answer TaskConversation::Hello(const Context& context,
   absl::Status status = facts.status();
   const Job* job = status.ok() ? FindJob(context.state(), facts->job) : nullptr;
   if (job != nullptr) status = net::CheckToken(session->token(), job->token);
-  absl::StatusOr<std::vector<Effect>> again = status;
-  if (status.ok()) again = AttachTask(context, *facts);
+  absl::StatusOr<std::vector<Effect>> again =
+      status.ok() ? AttachTask(context, *facts)
+                  : absl::StatusOr<std::vector<Effect>>(status);
   if (!again.ok()) {
     spdlog::warn("a task was refused: {}",
                  std::string(again.status().message()));
