@@ -50,7 +50,10 @@ class PartitionWriter:
         self.writer, self.reader = client.do_put(
             descriptor, schema, call_options(token)
         )
-        self.offset = self.read_result()["offset"]
+        first = self.read_result()
+        if first is None:
+            self.writer.close()  # raises what the feed has said
+        self.offset = first["offset"]
 
     def read_result(self):
         """The next PutResult, or None at the end."""
