@@ -123,8 +123,9 @@ function(_tfd_finish name)
   endif()
 endfunction()
 
-# Programs and tests under ThreadSanitizer (see the file).
-function(_tfd_link_tsan name)
+# Under ThreadSanitizer links cmake/sanitizers/tsan_absl.cc (see there) into every
+# executable of a folder and those below, however it was added.
+function(tfd_link_tsan folder)
   if(NOT TFD_SANITIZE MATCHES "thread")
     return()
   endif()
@@ -133,7 +134,17 @@ function(_tfd_link_tsan name)
       "${PROJECT_SOURCE_DIR}/cmake/sanitizers/tsan_absl.cc")
     target_link_libraries(tfd_tsan PUBLIC absl::synchronization ${CMAKE_DL_LIBS})
   endif()
-  target_link_libraries(${name} PRIVATE tfd_tsan)
+  get_property(targets DIRECTORY "${folder}" PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(target IN LISTS targets)
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL "EXECUTABLE")
+      target_link_libraries(${target} PRIVATE tfd_tsan)
+    endif()
+  endforeach()
+  get_property(subfolders DIRECTORY "${folder}" PROPERTY SUBDIRECTORIES)
+  foreach(subfolder IN LISTS subfolders)
+    tfd_link_tsan("${subfolder}")
+  endforeach()
 endfunction()
 
 function(tfd_library name)
@@ -149,7 +160,6 @@ function(tfd_program name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPS} ${arg_PRIVATE_DEPS})
   _tfd_finish(${name})
-  _tfd_link_tsan(${name})
   install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()
 
@@ -176,7 +186,6 @@ function(tfd_test name)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   _tfd_finish(${name})
-  _tfd_link_tsan(${name})
   gtest_discover_tests(${name}
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
