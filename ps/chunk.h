@@ -50,6 +50,7 @@ struct ChunkContext {
 
 // Counters, for metrics and tests. Thread-safe.
 struct ShardStats {
+  std::atomic<uint64_t> requests{0};
   std::atomic<uint64_t> pushes_applied{0};
   // Pushes of a (slot, step, chunk) that was there already.
   std::atomic<uint64_t> pushes_repeated{0};

@@ -28,6 +28,7 @@
 namespace tfd::ps {
 namespace {
 
+constexpr char kRole[] = "ps";
 // 128 + SIGTERM.
 constexpr int kTerminatedExitCode = 143;
 // A task that was told to stop is gone after a second, whatever hangs.
@@ -237,6 +238,10 @@ int RunPsTask(Interrupt* interrupt) {
   LogOptions log;
   log.name = absl::StrCat("job ", environment->job, " ", environment->task);
   absl::Status status = InitLogging(log);
+  if (status.ok() && environment->role != kRole) {
+    status = absl::InvalidArgumentError(absl::StrCat(
+        environment->task, " is no parameter server; tfd-ps runs ps/NUMBER"));
+  }
   if (status.ok()) status = RunParameterServer(*environment, interrupt);
   if (absl::IsCancelled(status)) return kTerminatedExitCode;
   if (!status.ok()) {

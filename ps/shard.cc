@@ -66,6 +66,7 @@ absl::Status Shard::Restore(const tensor::CheckpointReader& checkpoint) {
 }
 
 void Shard::Handle(tensor::ReceivedRequest request, ReplyCallback reply) {
+  stats_.requests.fetch_add(1, std::memory_order_relaxed);
   const absl::Status status = Check(request);
   if (!status.ok()) {
     stats_.requests_refused.fetch_add(1, std::memory_order_relaxed);

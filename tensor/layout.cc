@@ -262,6 +262,7 @@ std::vector<TensorPiece> Layout::Pieces(FlatRange range) const {
     if (it->elements() == 0) continue;
     const uint64_t begin = std::max(it->begin(), range.begin);
     const uint64_t end = std::min(it->begin() + it->elements(), range.end);
+    if (begin >= end) break;  // the range is empty
     pieces.push_back({static_cast<size_t>(it - group_.tensors().begin()),
                       begin - it->begin(), end - it->begin(),
                       begin - range.begin});

@@ -1,0 +1,149 @@
+// A worker and a real tfd-ps process on one machine.
+//
+// BM_PushPull/KIND/BYTES: one step of an exchange of BYTES of parameters in
+// chunks of 1 MiB: push the gradient, sum, sgd, new parameters back. KIND is
+// unix or tcp. bytes_per_second counts what is pushed and what comes back.
+//
+// BM_StartParameterServer: from fork to its hello at the coordinator; rss_MiB
+// is its memory then (VmRSS), anon_MiB the part that is not files' (RssAnon).
+#include <benchmark/benchmark.h>
+#include <malloc.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "common/testing/temp_folder.h"
+#include "ps/ps_process.h"
+#include "ps/shard_client.h"
+#include "tests/ps/exchange_fixture.h"
+#include "tests/ps/fake_coordinator.h"
+
+namespace tfd::ps {
+namespace {
+
+constexpr int64_t kManySteps = int64_t{1} << 40;
+
+// A started parameter server that has said hello.
+struct Server {
+  explicit Server(bool tcp) {
+    v1::JobSpec spec = TestSpec();
+    spec.mutable_storage()->set_uri(folder / "storage");
+    spec.set_deterministic(false);
+    const absl::Status started = task.Start(coordinator.address(), spec, "t");
+    const auto hello = coordinator.WaitHello("ps/0");
+    ok = started.ok() && hello.has_value();
+    if (!ok) return;
+    membership.set_generation(1);
+    v1::Member* member = membership.add_members();
+    member->set_task("ps/0");
+    *member->mutable_endpoint() = hello->endpoint();
+    if (tcp) member->mutable_endpoint()->clear_unix_path();
+  }
+  ~Server() { task.process().Stop(absl::Seconds(2)); }
+
+  void SendMembership() {
+    v1::TaskCommand command;
+    *command.mutable_membership() = membership;
+    coordinator.Send("ps/0", command);
+  }
+
+  // A line of /proc/PID/status in MiB.
+  double StatusMiB(const std::string& key) {
+    std::ifstream file(absl::StrCat("/proc/", task.process().pid(), "/status"));
+    for (std::string line; std::getline(file, line);) {
+      if (line.rfind(key + ":", 0) != 0) continue;
+      return std::stod(line.substr(key.size() + 1)) / 1024;
+    }
+    return 0;
+  }
+
+  testing::TempFolder folder;
+  FakeCoordinator coordinator{folder / "c.sock"};
+  PsTask task{folder.path(), 0, 1};
+  v1::Membership membership;
+  bool ok = false;
+};
+
+void BM_StartParameterServer(benchmark::State& state) {
+  double rss = 0;
+  double anonymous = 0;
+  for (auto _ : state) {
+    Server server(false);
+    if (!server.ok) state.SkipWithError("tfd-ps did not start");
+    state.PauseTiming();
+    rss = server.StatusMiB("VmRSS");
+    anonymous = server.StatusMiB("RssAnon");
+    server.task.process().Stop(absl::Seconds(2));
+    state.ResumeTiming();
+  }
+  state.counters["rss_MiB"] = rss;
+  state.counters["anon_MiB"] = anonymous;
+}
+
+void PushPull(benchmark::State& state, bool tcp) {
+  const auto bytes = static_cast<uint64_t>(state.range(0));
+  Server server(tcp);
+  if (!server.ok) return state.SkipWithError("tfd-ps did not start");
+  server.SendMembership();
+  tensor::LayoutParts parts;
+  parts.members = {"worker/0"};
+  parts.shards = {"ps/0"};
+  parts.tensors = {{"w", {static_cast<int64_t>(bytes / sizeof(float))}}};
+  parts.chunk_elements = (1 << 20) / sizeof(float);
+  const tensor::Layout layout = *tensor::Layout::Build(parts);
+  std::vector<float> parameters(layout.elements());
+  const std::vector<float> gradient(layout.elements(), 1e-3f);
+  ExchangeOptions options;
+  options.task = "worker/0";
+  options.generation = 1;
+  options.token = "t";
+  options.shards = *ShardAddresses(server.membership);
+  options.total_steps = kManySteps;
+  const absl::Time deadline = absl::Now() + absl::Minutes(5);
+  auto exchange =
+      Exchange::Open(options, layout, absl::MakeSpan(parameters), deadline);
+  if (!exchange.ok() || !(*exchange)->Initialise(deadline).ok()) {
+    return state.SkipWithError("no exchange");
+  }
+  int64_t step = 0;
+  for (auto _ : state) {
+    StepInfo info;
+    info.step = step++;
+    info.weight = 64;
+    const bool ok = (*exchange)->BeginStep(info).ok() &&
+                    (*exchange)->PushAll(gradient.data()).ok() &&
+                    (*exchange)->WaitStep(deadline).ok();
+    if (!ok) state.SkipWithError("the exchange failed");
+  }
+  state.SetBytesProcessed(state.iterations() * 2 * state.range(0));
+}
+
+void BM_PushPull_unix(benchmark::State& state) { PushPull(state, false); }
+void BM_PushPull_tcp(benchmark::State& state) { PushPull(state, true); }
+
+BENCHMARK(BM_StartParameterServer)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK(BM_PushPull_unix)
+    ->RangeMultiplier(4)
+    ->Range(64 << 10, 64 << 20)
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+BENCHMARK(BM_PushPull_tcp)
+    ->RangeMultiplier(4)
+    ->Range(64 << 10, 64 << 20)
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+
+}  // namespace
+}  // namespace tfd::ps
+
+int main(int argc, char** argv) {
+  // As a worker does.
+  tfd::ps::TuneAllocator();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
