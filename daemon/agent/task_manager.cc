@@ -165,7 +165,9 @@ void TaskManager::AdoptTask(const TaskKey& key) {
     const absl::MutexLock lock(&mutex_);
     alive_.insert(key);
   }
-  LookAt(key, task);
+  if (std::optional<v1::TaskReport> report = LookAt(key, task)) {
+    Publish(key, *std::move(report));
+  }
   if (task.phase != TaskPhase::kEnded) {
     spdlog::info("adopted {}, pid {}", key.ToString(), task.process->pid());
   }
@@ -293,27 +295,35 @@ void TaskManager::Wait() const {
 }
 
 void TaskManager::LookAtAll() {
+  std::vector<std::pair<TaskKey, v1::TaskReport>> news;
   for (auto& [key, task] : tasks_) {
-    if (task.phase != TaskPhase::kEnded) LookAt(key, task);
+    if (std::optional<v1::TaskReport> report = LookAt(key, task)) {
+      news.emplace_back(key, *std::move(report));
+    }
   }
+  // The first that failed is its job's cause. (One that started has ended at
+  // no time yet, 0.)
+  std::stable_sort(news.begin(), news.end(), [](const auto& a, const auto& b) {
+    return a.second.ended_at_ms() < b.second.ended_at_ms();
+  });
+  for (auto& [key, report] : news) Publish(key, std::move(report));
 }
 
-void TaskManager::LookAt(const TaskKey& key, Task& task) {
+std::optional<v1::TaskReport> TaskManager::LookAt(const TaskKey& key,
+                                                  Task& task) const {
+  if (task.phase == TaskPhase::kEnded) return std::nullopt;
   switch (task.process->Look()) {
     case TaskProcess::State::kStarting:
-      return;
+      return std::nullopt;
     case TaskProcess::State::kRunning:
-      if (!std::exchange(task.reported, true)) {
-        Publish(key, StartedReport(key, task.process->pid()));
-      }
-      return;
+      if (std::exchange(task.reported, true)) return std::nullopt;
+      return StartedReport(key, task.process->pid());
     case TaskProcess::State::kEnded:
-      task.phase = TaskPhase::kEnded;
-      Publish(key, EndedReport(key, task.process->pid(), task.process->exit(),
-                               launcher_.TaskFolder(key),
-                               launcher_.options().log_folder));
-      return;
+      break;
   }
+  task.phase = TaskPhase::kEnded;
+  return EndedReport(key, task.process->pid(), task.process->exit(),
+                     launcher_.TaskFolder(key), launcher_.options().log_folder);
 }
 
 void TaskManager::SetFailedToStart(const TaskKey& key,

@@ -98,7 +98,8 @@ class TaskManager {
   // Sleeps until a shim has news, mail is there or a time is reached.
   void Wait() const;
   void LookAtAll();
-  void LookAt(const TaskKey& key, Task& task);
+  // What there is to tell of it.
+  std::optional<v1::TaskReport> LookAt(const TaskKey& key, Task& task) const;
   void SetFailedToStart(const TaskKey& key, const absl::Status& why);
   void Publish(const TaskKey& key, v1::TaskReport report);
 

@@ -74,7 +74,7 @@ TaskProcess::State TaskProcess::Look() {
   if (has_ended_) return State::kEnded;
   if (!ShimLives()) return LookBehindShim();
   if (SteadyNow() >= stop_by_) {
-    syscall(SYS_pidfd_send_signal, ended_.get(), SIGKILL, nullptr, 0);
+    TellShim(SIGKILL);
     stop_by_ = absl::InfiniteFuture();
   }
   if (task_pid_ != 0) return State::kRunning;
@@ -117,7 +117,9 @@ TaskProcess::State TaskProcess::LookBehindShim() {
     shim_pid_ = record->shim.pid;
     task_pid_ = record->task.pid;
     ended_ = UniqueDescriptor(OpenProcess(record->shim));
-    // Without a descriptor it is looked at again after a while.
+    // Without a descriptor it could not be told before.
+    if (stop_by_ != absl::InfiniteFuture()) TellShim(SIGTERM);
+    // Still without one it is looked at again after a while.
     if (ended_.valid() || record->shim.Alive()) return State::kRunning;
   }
   // It may have written its last word since.
@@ -146,9 +148,12 @@ TaskProcess::State TaskProcess::EndedWithout(ExitRecord::Kind kind,
 
 void TaskProcess::Stop(absl::Duration patience) {
   stop_by_ = SteadyNow() + patience;
-  if (ended_.valid()) {
-    syscall(SYS_pidfd_send_signal, ended_.get(), SIGTERM, nullptr, 0);
-  }
+  TellShim(SIGTERM);
+}
+
+void TaskProcess::TellShim(int signal_number) {
+  if (!ended_.valid()) return;
+  syscall(SYS_pidfd_send_signal, ended_.get(), signal_number, nullptr, 0);
 }
 
 void TaskProcess::Watch(std::vector<pollfd>& descriptors,

@@ -57,6 +57,8 @@ class TaskProcess {
 
   bool ShimLives();
   State LookBehindShim();
+  // Nothing where it cannot be reached.
+  void TellShim(int signal_number);
   State EndedWithout(ExitRecord::Kind kind, const std::string& message);
 
   std::string folder_;

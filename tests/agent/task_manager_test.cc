@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "common/testing/temp_folder.h"
 #include "daemon/agent/process.h"
 #include "daemon/agent/task_folder.h"
@@ -48,12 +49,13 @@ class TaskManagerTest : public ::testing::Test {
     options.launcher.spool_folder = folder_ / "spool";
     options.launcher.socket_folder = folder_ / "sockets";
     options.launcher.coordinator = "unix:/c.sock";
-    for (const auto program : {v1::TaskLaunch::PS, v1::TaskLaunch::WORKER}) {
+    for (const auto program : programs_) {
       options.launcher.programs[program] = {"/bin/sh", ScriptPath(program)};
     }
     options.launcher.shim_command = {AgentProgram(), "shim"};
     options.launcher.grace = absl::Milliseconds(200);
     options.on_report = [this](const v1::TaskReport& report) {
+      if (on_report_) on_report_(report);
       const absl::MutexLock lock(&mutex_);
       news_.push_back(report);
     };
@@ -98,6 +100,10 @@ class TaskManagerTest : public ::testing::Test {
   }
 
   const tfd::testing::TempFolder folder_;
+  std::vector<v1::TaskLaunch::Program> programs_ = {v1::TaskLaunch::PS,
+                                                    v1::TaskLaunch::WORKER};
+  // On the manager's thread; set before a Restart.
+  std::function<void(const v1::TaskReport&)> on_report_;
   absl::Mutex mutex_;
   std::vector<v1::TaskReport> news_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<TaskManager> manager_;
@@ -142,6 +148,45 @@ TEST_F(TaskManagerTest, TellsEachChangeOnce) {
   EXPECT_EQ(news[0].phase(), v1::TaskReport::STARTED);
   EXPECT_EQ(news[1].phase(), v1::TaskReport::ENDED);
   EXPECT_EQ(news[1].exit().signal(), SIGTERM);
+}
+
+TEST_F(TaskManagerTest, TellsFirstOfTheOneThatEndedFirst) {
+  const auto until = [&](const std::string& file) {
+    return absl::StrCat("while ! test -e ", folder_ / file,
+                        "; do sleep 0.01; done; exit 1");
+  };
+  Script(v1::TaskLaunch::FEED, "true");
+  Script(v1::TaskLaunch::PS, until("second"));
+  Script(kWorker, until("first"));
+  programs_.push_back(v1::TaskLaunch::FEED);
+  // While the manager tells of the feed's end both others end.
+  absl::Notification feed_ended;
+  absl::Notification both_ended;
+  on_report_ = [&](const v1::TaskReport& report) {
+    if (report.task() != "feed/0" || !report.has_exit()) return;
+    feed_ended.Notify();
+    both_ended.WaitForNotification();
+  };
+  Restart();
+  Want({LaunchOf("job", "ps/0", 1, v1::TaskLaunch::PS),
+        LaunchOf("job", "worker/0"),
+        LaunchOf("job", "feed/0", 1, v1::TaskLaunch::FEED)});
+  ASSERT_TRUE(feed_ended.WaitForNotificationWithTimeout(kHang));
+  const auto shim_ended = [&](const std::string& name) {
+    const auto record = ReadShim(TaskFolder(name));
+    return record.ok() && !record->shim.Alive();
+  };
+  Write(folder_ / "first", "");
+  EXPECT_TRUE(Eventually([&] { return shim_ended("worker-0-g1"); }));
+  Write(folder_ / "second", "");
+  EXPECT_TRUE(Eventually([&] { return shim_ended("ps-0-g1"); }));
+  both_ended.Notify();
+  ASSERT_TRUE(Eventually([&] { return manager_->AliveTasks() == 0; }));
+  std::vector<std::string> ends;
+  for (const v1::TaskReport& report : News()) {
+    if (report.has_exit()) ends.push_back(report.task());
+  }
+  EXPECT_THAT(ends, ElementsAre("feed/0", "worker/0", "ps/0"));
 }
 
 TEST_F(TaskManagerTest, GivesTheTaskItsFilesAndEnvironment) {
