@@ -29,7 +29,7 @@ int PrintInherited() {
   for (int number = 1; number < SIGRTMIN; ++number) {
     struct sigaction action;
     if (sigaction(number, nullptr, &action) != 0) continue;
-    if (sigismember(&blocked, number) == 1 || action.sa_handler != SIG_DFL) {
+    if (sigismember(&blocked, number) == 1 || action.sa_handler == SIG_IGN) {
       line += " " + std::to_string(number);
     }
   }
