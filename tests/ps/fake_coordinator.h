@@ -6,6 +6,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/sync_stream.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -75,18 +76,16 @@ class FakeCoordinator final : public v1::TaskLink::Service {
   std::optional<v1::TaskMessage> WaitMessage(
       const std::function<bool(const v1::TaskMessage&)>& wanted) {
     absl::MutexLock lock(&mutex_);
-    std::optional<v1::TaskMessage> found;
     const auto there = [&] {
-      mutex_.AssertHeld();
-      for (auto it = messages_.begin(); it != messages_.end(); ++it) {
-        if (!wanted(*it)) continue;
-        found = *it;
-        messages_.erase(it);
-        return true;
-      }
-      return false;
+      mutex_.AssertReaderHeld();
+      return std::any_of(messages_.begin(), messages_.end(), wanted);
     };
-    mutex_.AwaitWithTimeout(absl::Condition(&there), kTimeout);
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&there), kTimeout)) {
+      return std::nullopt;
+    }
+    const auto it = std::find_if(messages_.begin(), messages_.end(), wanted);
+    v1::TaskMessage found = *it;
+    messages_.erase(it);
     return found;
   }
 
