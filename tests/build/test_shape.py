@@ -1,5 +1,6 @@
 """The rules of style that a script can check."""
 
+import pathlib
 import re
 
 import repository
@@ -51,15 +52,11 @@ def test_cmake_lists_its_sources():
 
 def test_every_source_is_built():
     """A .cc that no CMakeLists.txt names would be neither compiled nor tested."""
-    lists = {path: repository.text(path).replace("${PROJECT_SOURCE_DIR}/", "")
-             for path in repository.files("CMakeLists.txt", ".cmake")}
-    forgotten = []
-    for source in repository.files(".cc"):
-        named = any(
-            source.startswith(folder) and
-            re.search(rf"(?<![\w/]){re.escape(source[len(folder):])}(?!\w)", text)
-            for path, text in lists.items()
-            for folder in [path[:-len("CMakeLists.txt")]])
-        if not named:
-            forgotten.append(source)
+    built = set()
+    for path in repository.files("CMakeLists.txt", ".cmake"):
+        folder = pathlib.PurePath(path).parent
+        for name in re.findall(r"[^\s()\"]+\.cc\b", repository.text(path)):
+            root, inside = name.partition("${PROJECT_SOURCE_DIR}/")[::2]
+            built.add(inside if inside else (folder / root).as_posix())
+    forgotten = [path for path in repository.files(".cc") if path not in built]
     assert not forgotten
