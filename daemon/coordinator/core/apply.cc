@@ -32,6 +32,13 @@ Job* Applier::FindLiveJob(const std::string& id) {
   return nullptr;
 }
 
+Job* Applier::FindRunningJob(const std::string& id) {
+  Job* job = FindLiveJob(id);
+  if (job == nullptr || job->state == JobState::kRunning) return job;
+  Violation(absl::StrCat("job ", id, " is ", JobStateName(job->state)));
+  return nullptr;
+}
+
 Task* Applier::FindMutableTask(Job& job, const std::string& name) {
   for (Task& task : job.tasks) {
     if (TaskName(task) == name) return &task;

@@ -80,7 +80,7 @@ bool Applier::On(const CheckpointsRetired& event) {
 }
 
 bool Applier::On(const EvaluationStarted& event) {
-  Job* job = FindLiveJob(event.job);
+  Job* job = FindRunningJob(event.job);
   if (job == nullptr) return false;
   if (FindMutableCheckpoint(*job, event.step) == nullptr) {
     return Violation(NoCheckpoint(*job, event.step));
@@ -106,7 +106,7 @@ bool Applier::On(const CheckpointEvaluated& event) {
 }
 
 bool Applier::On(const ExportStarted& event) {
-  Job* job = FindLiveJob(event.job);
+  Job* job = FindRunningJob(event.job);
   if (job == nullptr) return false;
   if (FindMutableCheckpoint(*job, event.step) == nullptr) {
     return Violation(NoCheckpoint(*job, event.step));
@@ -121,8 +121,12 @@ bool Applier::On(const ExportStarted& event) {
 }
 
 bool Applier::On(const ExportWritten& event) {
-  Job* job = FindLiveJob(event.job);
+  Job* job = FindRunningJob(event.job);
   if (job == nullptr) return false;
+  if (job->exporting != event.step || event.uri.empty()) {
+    return Violation(absl::StrCat("nobody asked for an export of checkpoint ",
+                                  event.step, " to \"", event.uri, "\""));
+  }
   job->export_uri = event.uri;
   return true;
 }

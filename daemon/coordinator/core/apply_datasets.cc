@@ -61,6 +61,15 @@ bool Applier::On(const ProducerAborted& event) {
 bool Applier::On(const DatasetCompleted& event) {
   Dataset* dataset = FindOpenDataset(event.job, event.dataset);
   if (dataset == nullptr) return false;
+  size_t committed = 0;
+  for (const auto& [name, producer] : dataset->producers) {
+    committed += producer.committed ? 1 : 0;
+  }
+  if (committed < dataset->producers.size() ||
+      committed < static_cast<size_t>(dataset->producers_needed)) {
+    return Violation(absl::StrCat("dataset ", event.dataset,
+                                  " waits for producers"));
+  }
   dataset->complete = true;
   Emit(SendDataset{event.job, event.dataset});
   return true;

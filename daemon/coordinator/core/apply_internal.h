@@ -3,6 +3,7 @@
 #define TFD_DAEMON_COORDINATOR_CORE_APPLY_INTERNAL_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -57,6 +58,7 @@ class Applier {
   Job* FindMutableJob(const std::string& id);
   // Also refuses a job that has ended.
   Job* FindLiveJob(const std::string& id);
+  Job* FindRunningJob(const std::string& id);
   Task* FindMutableTask(Job& job, const std::string& name);
   Dataset* FindOpenDataset(const std::string& job, const std::string& name);
 

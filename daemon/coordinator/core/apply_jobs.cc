@@ -159,7 +159,11 @@ void Applier::EndJob(Job& job, TaskState remaining, const std::string& why) {
 
 bool Applier::On(const JobSucceeded& event) {
   Job* job = FindLiveJob(event.job);
-  if (job == nullptr || !MoveJob(*job, JobState::kSucceeded)) return false;
+  if (job == nullptr) return false;
+  if (job->export_uri.empty()) {
+    return Violation(absl::StrCat("job ", job->id, " has no export"));
+  }
+  if (!MoveJob(*job, JobState::kSucceeded)) return false;
   job->reason = event.reason;
   job->final_progress = event.progress;
   EndJob(*job, TaskState::kSucceeded, "stopped: its job has succeeded");
@@ -198,6 +202,9 @@ bool Applier::On(const TaskStarted& event) {
 }
 
 bool Applier::On(const TaskAttached& event) {
+  if (event.incarnation == 0) {
+    return Violation(absl::StrCat(event.task, " has no incarnation"));
+  }
   Job* job = FindLiveJob(event.job);
   Task* task = job == nullptr ? nullptr : FindMutableTask(*job, event.task);
   if (task == nullptr || !MoveTask(*task, TaskState::kRunning, "")) {
