@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
 #include "common/status.h"
@@ -142,7 +143,7 @@ class Cursor {
 
   // The next `size` bytes (at most left()) as spans; without `spans` they are
   // skipped.
-  void Take(size_t size, absl::InlinedVector<ByteSpan, 4>* spans) {
+  void Take(size_t size, std::vector<ByteSpan>* spans) {
     left_ -= size;
     while (size > 0) {
       const grpc::Slice& slice = slices_[slice_];
@@ -227,7 +228,7 @@ absl::Status ReadKind(Cursor& cursor, v1::ChunkKind* out) {
 }
 
 absl::Status ReadPayload(Cursor& cursor, size_t max_bytes,
-                         absl::InlinedVector<ByteSpan, 4>* spans) {
+                         std::vector<ByteSpan>* spans) {
   TFD_ASSIGN_OR_RETURN(const uint64_t size, cursor.Varint("payload"));
   if (size > max_bytes) {
     return Wrong("payload", absl::StrCat(size, " bytes, where at most ",
@@ -335,7 +336,7 @@ absl::StatusOr<Payload> ReadMessage(const grpc::ByteBuffer& message,
     return absl::InvalidArgumentError(status.error_message());
   }
   Cursor cursor(*slices);
-  absl::InlinedVector<ByteSpan, 4> spans;
+  std::vector<ByteSpan> spans;
   while (!cursor.done()) {
     TFD_ASSIGN_OR_RETURN(const uint64_t tag, cursor.Varint("tag"));
     const uint64_t number = tag >> 3;
@@ -361,8 +362,7 @@ absl::StatusOr<Payload> ReadMessage(const grpc::ByteBuffer& message,
 
 }  // namespace
 
-Payload::Payload(absl::InlinedVector<ByteSpan, 4> spans,
-                 std::shared_ptr<const void> owner)
+Payload::Payload(std::vector<ByteSpan> spans, std::shared_ptr<const void> owner)
     : spans_(std::move(spans)),
       size_bytes_(TotalBytes(spans_)),
       owner_(std::move(owner)) {}

@@ -7,10 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "tensor/accumulate.h"
@@ -28,8 +27,7 @@ class Payload {
  public:
   Payload() = default;
   // `owner` keeps the memory of `spans`.
-  Payload(absl::InlinedVector<ByteSpan, 4> spans,
-          std::shared_ptr<const void> owner);
+  Payload(std::vector<ByteSpan> spans, std::shared_ptr<const void> owner);
   Payload(Payload&&) = default;
   Payload& operator=(Payload&&) = default;
 
@@ -37,7 +35,7 @@ class Payload {
   size_t size_bytes() const { return size_bytes_; }
 
  private:
-  absl::InlinedVector<ByteSpan, 4> spans_;
+  std::vector<ByteSpan> spans_;
   size_t size_bytes_ = 0;
   std::shared_ptr<const void> owner_;
 };
