@@ -1,5 +1,6 @@
 #include "data/feed/put_stream.h"
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/slice.h>
 
 #include <utility>
