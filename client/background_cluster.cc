@@ -105,7 +105,7 @@ absl::StatusOr<BackgroundCluster> ReadBackgroundCluster(
 }
 
 absl::StatusOr<BackgroundCluster> StartBackgroundCluster(
-    const Context& context, const std::string& listen) {
+    const Context& context, const std::string& listen, double cpus) {
   absl::StatusOr<BackgroundCluster> running = ReadBackgroundCluster(context);
   if (running.ok()) {
     return absl::AlreadyExistsError(absl::StrCat(
@@ -136,7 +136,7 @@ absl::StatusOr<BackgroundCluster> StartBackgroundCluster(
       {context.Program(kAgentProgram), "--coordinator", cluster.address,
        "--state-dir", JoinPath(folder, "agent"), "--log-dir",
        cluster.log_folder, "--spool-dir", JoinPath(folder, "spool"), "--node",
-       "local", "--stop-tasks-on-exit"},
+       "local", "--offer", absl::StrCat("cpus=", cpus), "--stop-tasks-on-exit"},
       JoinPath(cluster.log_folder, "agent.log"));
   if (agent.ok()) cluster.agent_pid = agent->Release();
   TFD_RETURN_IF_ERROR(WriteRecord(context, cluster));

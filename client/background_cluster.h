@@ -24,9 +24,10 @@ struct BackgroundCluster {
 // there is none.
 absl::StatusOr<BackgroundCluster> ReadBackgroundCluster(const Context& context);
 
-// Starts it; AlreadyExists where it runs. `listen` is HOST:PORT.
+// Starts it; AlreadyExists where it runs. `listen` is HOST:PORT; the agent
+// offers `cpus`, whatever the machine has.
 absl::StatusOr<BackgroundCluster> StartBackgroundCluster(
-    const Context& context, const std::string& listen);
+    const Context& context, const std::string& listen, double cpus);
 
 // Ends both daemons and the tasks; the state (finished jobs, logs) stays.
 absl::Status StopBackgroundCluster(const Context& context);

@@ -14,6 +14,9 @@
 namespace tfd::client {
 namespace {
 
+// Enough for the examples, on any laptop.
+constexpr double kTrialCpus = 16;
+
 absl::StatusOr<int> Nodes(const CommandLine& line) {
   TFD_ASSIGN_OR_RETURN(std::string address,
                        CoordinatorAddress(*line.context, line.coordinator));
@@ -33,9 +36,10 @@ absl::StatusOr<int> Nodes(const CommandLine& line) {
   return 0;
 }
 
-absl::StatusOr<int> Up(const CommandLine& line, const std::string& listen) {
+absl::StatusOr<int> Up(const CommandLine& line, const std::string& listen,
+                       double cpus) {
   TFD_ASSIGN_OR_RETURN(BackgroundCluster cluster,
-                       StartBackgroundCluster(*line.context, listen));
+                       StartBackgroundCluster(*line.context, listen, cpus));
   *line.context->out << "a coordinator at " << cluster.address
                      << " and an agent are running; logs in "
                      << cluster.log_folder
@@ -90,12 +94,18 @@ void AddClusterCommands(CLI::App* app, CommandLine* line) {
   nodes->callback([line] { line->chosen = [line] { return Nodes(*line); }; });
 
   auto listen = std::make_shared<std::string>("127.0.0.1:7070");
+  auto cpus = std::make_shared<double>(kTrialCpus);
   CLI::App* up = app->add_subcommand(
       "up", "Start a cluster of this one machine in the background.");
   up->add_option("--listen", *listen, "where its coordinator listens")
       ->capture_default_str();
-  up->callback([line, listen] {
-    line->chosen = [line, listen] { return Up(*line, *listen); };
+  up->add_option("--cpus", *cpus,
+                 "what its agent offers, whatever the machine has: tasks share "
+                 "the processors")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  up->callback([line, listen, cpus] {
+    line->chosen = [line, listen, cpus] { return Up(*line, *listen, *cpus); };
   });
 
   auto force = std::make_shared<bool>(false);

@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/nearest_name.h"
 #include "common/status.h"
 #include "common/version.h"
 
@@ -23,6 +25,24 @@ reached, 130 interrupted.)";
 // The exit code that says "bad input".
 constexpr int kBadInput = 2;
 
+// What is wrong where the first argument should be a command and is none; else
+// empty.
+std::string UnknownCommand(const CLI::App& app,
+                           const std::vector<std::string>& arguments) {
+  if (arguments.empty() || absl::StartsWith(arguments.front(), "-")) return "";
+  std::vector<std::string> names;
+  for (const CLI::App* command :
+       app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+    if (names.back() == arguments.front()) return "";
+  }
+  std::string text =
+      absl::StrCat("there is no command \"", arguments.front(), "\"");
+  std::string nearest = NearestName(arguments.front(), names);
+  if (!nearest.empty()) absl::StrAppend(&text, "; did you mean ", nearest, "?");
+  return absl::StrCat(text, " (tfd --help lists them all)");
+}
+
 }  // namespace
 
 int RunCommandLine(const Context& context,
@@ -37,6 +57,11 @@ int RunCommandLine(const Context& context,
   AddJobCommands(&app, &line);
   AddClusterCommands(&app, &line);
   AddModelCommands(&app, &line);
+  std::string unknown = UnknownCommand(app, arguments);
+  if (!unknown.empty()) {
+    *context.err << "tfd: " << unknown << std::endl;
+    return kBadInput;
+  }
   try {
     // CLI11 takes them from the back.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

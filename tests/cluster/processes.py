@@ -124,18 +124,19 @@ class Programs:
             arguments, process.returncode, output, errors
         )
 
-    def tasks(self, role=None):
-        """The living processes of this test's tasks."""
-        names = {"ps": "tfd-ps", "worker": "tfd-worker", "feed": "tfd-data"}
-        wanted = {names[role]} if role else set(names.values())
-        temp = str(self.temp_folder)
-        return [
-            process
-            for process in tfd_processes()
-            if process.program in wanted
-            and any(
-                str(place) in (os.readlink(f"/proc/{process.pid}/cwd"))
-                for place in (temp, self.folder)
-                if os.path.exists(f"/proc/{process.pid}/cwd")
+    def tasks(self, role=""):
+        """The living processes of this test's tasks, of one role or of all."""
+        found = []
+        for process in tfd_processes():
+            try:
+                folder = pathlib.Path(os.readlink(f"/proc/{process.pid}/cwd"))
+            except OSError:
+                continue  # It has just ended.
+            ours = any(
+                place in folder.parents for place in (self.temp_folder, self.folder)
             )
-        ]
+            # A task works in …/tasks/JOB/ROLE-NUMBER-gGENERATION.
+            if ours and "tasks" in folder.parts and folder.name.startswith(role):
+                if "shim" not in process.arguments:
+                    found.append(process)
+        return found

@@ -132,10 +132,11 @@ def test_a_coordinator_that_is_not_there_is_named(programs, spec_file):
 
 
 def test_unknown_commands_and_flags_are_bad_input(programs, spec_file):
-    assert programs.tfd("rnu").returncode == 2
+    result = programs.tfd("rnu")
+    assert result.returncode == 2 and "did you mean run?" in result.stderr
     assert programs.tfd("run", spec_file(), "--sett", "a=b").returncode == 2
     result = programs.tfd("run", spec_file(), "--set", "optimizer.rl=1")
-    assert result.returncode == 2 and "optimizer.lr" in result.stderr
+    assert result.returncode == 2 and "there is name, lr," in result.stderr
 
 
 def interrupt_when(programs, spec, phase):
@@ -165,7 +166,8 @@ def test_ctrl_c_ends_every_phase_of_starting(programs, spec_file, phase):
     code, _, errors, seconds = interrupt_when(
         programs, spec_file(stop=LONG), has(phase)
     )
-    assert code == 130, errors
+    # Before main has begun the signal itself ends the process: a shell's 130.
+    assert code in (130, -signal.SIGINT), errors
     assert seconds < 10
 
 
