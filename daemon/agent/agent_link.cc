@@ -184,7 +184,10 @@ absl::Status AgentLink::Take(v1::AgentCommand command, bool& welcomed) {
 
 void AgentLink::SayLost(const absl::Status& status) {
   if (welcomed_) said_lost_ = false;
-  if (std::exchange(said_lost_, true)) return;
+  if (std::exchange(said_lost_, true)) {
+    spdlog::debug("still no coordinator: {}", std::string(status.message()));
+    return;
+  }
   spdlog::warn(
       "no coordinator at {}: {}; tasks go on, and it is tried again until it "
       "is there",

@@ -339,10 +339,13 @@ void TaskManager::Publish(const TaskKey& key, v1::TaskReport report) {
   }
   {
     const absl::MutexLock lock(&mutex_);
-    if (ended) alive_.erase(key);
     reports_[key] = report;
   }
   on_report_(report);
+  if (!ended) return;
+  // Last: who waits for the end of all tasks has been told of it by then.
+  const absl::MutexLock lock(&mutex_);
+  alive_.erase(key);
 }
 
 void TaskManager::Leave(const std::function<void(Mail&)>& write) {

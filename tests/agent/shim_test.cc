@@ -120,7 +120,7 @@ TEST_F(ShimTest, GivesTheTaskACleanStart) {
   launch_.environment["ONLY"] = "this";
   const ExitRecord exit =
       Run("env | grep -v -e ^PWD= -e ^_= | sort; pwd; cat; ls /proc/$$/fd; "
-          "grep -e SigBlk -e SigIgn /proc/$$/status; "
+          "grep -e SigBlk -e SigIgn /proc/self/status; "
           "test $(cut -d' ' -f6 /proc/$$/stat) = $$ && echo own session");
   EXPECT_EQ(exit.code, 0);
   EXPECT_EQ(Log("stdout.log"),
