@@ -39,7 +39,9 @@ absl::StatusOr<std::string> CheckDataset(const std::string& dataset_json) {
     return answer.dump();
   }
   OpenOptions options;
-  options.labels = Labels::kIfAny;
+  // Labels that the spec names have to be there.
+  const bool named = !spec.labels().empty() || spec.columns().contains("label");
+  options.labels = named ? Labels::kRequired : Labels::kIfAny;
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<Dataset> dataset,
                        OpenDataset(spec, Preprocess(v1::DataSpec()), options));
   const DatasetInfo& info = dataset->info();

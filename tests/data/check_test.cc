@@ -38,6 +38,18 @@ TEST(CheckTest, PushedDataHasItsColumns) {
           {{"pushed", true}, {"features", {"image"}}, {"label", "label"}}));
 }
 
+TEST(CheckTest, LabelsThatTheSpecNamesHaveToBeThere) {
+  const testing::TempFolder folder;
+  WriteBytes(folder / "a.csv", "x,y\n1,2\n");
+  nlohmann::json spec = {{"format", "CSV"}, {"path", folder / "a.csv"}};
+  const auto answer = CheckDataset(spec.dump());
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_FALSE(nlohmann::json::parse(*answer).contains("labels"));
+  spec["columns"] = {{"label", "z"}};
+  EXPECT_THAT(std::string(CheckDataset(spec.dump()).status().message()),
+              HasSubstr("has no column \"z\""));
+}
+
 TEST(CheckTest, SaysWhatIsWrong) {
   EXPECT_THAT(std::string(CheckDataset("{").status().message()),
               HasSubstr("no tfd.v1.DatasetSpec in JSON"));
