@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "daemon/coordinator/codec/journal_values.h"
+#include "daemon/coordinator/codec/serialize.h"
 #include "daemon/coordinator/codec/value_codec.h"
 #include "daemon/coordinator/journal/journal.pb.h"
 
@@ -316,7 +317,7 @@ std::string EncodeEvent(const Event& event) {
   journal::Entry entry;
   entry.set_time_us(absl::ToUnixMicros(event.time));
   std::visit(Encoder{&entry}, event.body);
-  return entry.SerializeAsString();
+  return SerializeInOrder(entry);
 }
 
 absl::StatusOr<Event> DecodeEvent(const std::string& bytes) {

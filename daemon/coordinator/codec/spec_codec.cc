@@ -1,14 +1,12 @@
 #include "daemon/coordinator/codec/spec_codec.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include <cmath>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/spec/job_spec.h"
+#include "daemon/coordinator/codec/serialize.h"
 
 namespace tfd::coordinator {
 namespace {
@@ -68,14 +66,7 @@ JobFacts FactsOf(const v1::JobSpec& spec) {
 }
 
 std::string SerializeSpec(const v1::JobSpec& spec) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    spec.SerializeToCodedStream(&coded);
-  }
-  return bytes;
+  return SerializeInOrder(spec);
 }
 
 absl::Status CompareSpecs(const std::string& id, const std::string& existing,

@@ -1,12 +1,10 @@
 #include "daemon/coordinator/codec/state_codec.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "daemon/coordinator/codec/journal_values.h"
+#include "daemon/coordinator/codec/serialize.h"
 #include "daemon/coordinator/codec/value_codec.h"
 #include "daemon/coordinator/core/lifecycle.h"
 #include "daemon/coordinator/journal/journal.pb.h"
@@ -198,14 +196,7 @@ std::string EncodeState(const State& state) {
     record->set_gone(node.gone);
     record->set_reason(node.reason);
   }
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    snapshot.SerializeToCodedStream(&coded);
-  }
-  return bytes;
+  return SerializeInOrder(snapshot);
 }
 
 absl::StatusOr<State> DecodeState(const std::string& bytes) {

@@ -67,8 +67,8 @@ bool Applier::On(const DatasetCompleted& event) {
   }
   if (committed < dataset->producers.size() ||
       committed < static_cast<size_t>(dataset->producers_needed)) {
-    return Violation(absl::StrCat("dataset ", event.dataset,
-                                  " waits for producers"));
+    return Violation(
+        absl::StrCat("dataset ", event.dataset, " waits for producers"));
   }
   dataset->complete = true;
   Emit(SendDataset{event.job, event.dataset});

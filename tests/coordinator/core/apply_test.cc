@@ -14,11 +14,11 @@ namespace tfd::coordinator {
 namespace {
 
 using testing::Facts;
+using ::testing::HasSubstr;
 using testing::JobBuilder;
 using testing::PlacedOn;
 using testing::Registered;
 using testing::Submitted;
-using ::testing::HasSubstr;
 
 template <typename E>
 int Count(const std::vector<Effect>& effects) {
@@ -201,7 +201,8 @@ TEST(ApplyTasks, OnlyAnEndedTaskIsReleased) {
   builder.Run().Do(TaskReleased{"j", "ps/0", "x"});
   EXPECT_THAT(builder.state().violation, HasSubstr("has not ended"));
   builder.state().violation.clear();
-  builder.Do(JobCancelled{"j", "cancelled", {}}).Do(TaskReleased{"j", "ps/0", ""});
+  builder.Do(JobCancelled{"j", "cancelled", {}})
+      .Do(TaskReleased{"j", "ps/0", ""});
   EXPECT_FALSE(builder.task("ps/0").process_alive);
   ExpectSound(builder);
 }
@@ -291,12 +292,13 @@ JobFacts PushedFacts() {
 TEST(ApplyDatasets, WalkFromBeginToComplete) {
   JobBuilder builder(PushedFacts());
   builder.Run().Do(ProducerBegun{"j", "train", "p"});
-  builder.Do(PartitionSealed{"j", "train", "p", "0", {"a", 60, 1, "feed/0", ""}});
+  builder.Do(
+      PartitionSealed{"j", "train", "p", "0", {"a", 60, 1, "feed/0", ""}});
   EXPECT_EQ(RowsOf(builder.job().datasets[0]), 60);
   builder.Do(ProducerCommitted{"j", "train", "p"});
   EXPECT_FALSE(builder.job().datasets[0].complete);
-  EXPECT_EQ(Count<SendDataset>(ApplyTo(builder, DatasetCompleted{"j", "train"})),
-            1);
+  EXPECT_EQ(
+      Count<SendDataset>(ApplyTo(builder, DatasetCompleted{"j", "train"})), 1);
   EXPECT_TRUE(builder.job().datasets[0].complete);
   ExpectSound(builder);
   // Nothing changes afterwards.

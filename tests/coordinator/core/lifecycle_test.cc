@@ -5,14 +5,14 @@
 namespace tfd::coordinator {
 namespace {
 
-constexpr JobState kJobStates[] = {
-    JobState::kSubmitted,  JobState::kQueued,    JobState::kStarting,
-    JobState::kRunning,    JobState::kRestarting, JobState::kSucceeded,
-    JobState::kFailed,     JobState::kCancelled};
+constexpr JobState kJobStates[] = {JobState::kSubmitted,  JobState::kQueued,
+                                   JobState::kStarting,   JobState::kRunning,
+                                   JobState::kRestarting, JobState::kSucceeded,
+                                   JobState::kFailed,     JobState::kCancelled};
 constexpr TaskState kTaskStates[] = {
-    TaskState::kPending,   TaskState::kAssigned, TaskState::kStarting,
-    TaskState::kRunning,   TaskState::kSucceeded, TaskState::kFailed,
-    TaskState::kLost,      TaskState::kCancelled};
+    TaskState::kPending, TaskState::kAssigned,  TaskState::kStarting,
+    TaskState::kRunning, TaskState::kSucceeded, TaskState::kFailed,
+    TaskState::kLost,    TaskState::kCancelled};
 
 TEST(Lifecycle, NothingLeavesAnEnd) {
   for (const JobState from : kJobStates) {

@@ -56,15 +56,15 @@ EventBody RandomEvent(Dice& dice, const State& state) {
     case 4:
     case 5:
       return testing::PlacedOn(
-          job, known == nullptr ? RandomFacts(dice) : known->facts,
-          dice.Node(), 1 + dice.Roll(2));
+          job, known == nullptr ? RandomFacts(dice) : known->facts, dice.Node(),
+          1 + dice.Roll(2));
     case 6:
       return TaskStarted{job, dice.Task(), 1};
     case 7:
     case 8:
     case 9:
       return TaskAttached{job, dice.Task(), static_cast<uint64_t>(dice.Roll(9)),
-                          1, {}, {}};
+                          1,   {},          {}};
     case 10:
     case 11:
       return GangStarted{job, {}};
@@ -135,12 +135,12 @@ std::string RandomCommand(Dice& dice) {
     case 0:
       return absl::StrCat("node ", dice.Node(), " cpus=6");
     case 1:
-      return absl::StrCat("node ", dice.Node(), " cpus=6 tasks=", job,
-                          ":ps/0,", job, ":worker/0,", job, ":worker/1");
+      return absl::StrCat("node ", dice.Node(), " cpus=6 tasks=", job, ":ps/0,",
+                          job, ":worker/0,", job, ":worker/1");
     case 2:
     case 3:
-      return absl::StrCat("submit ", job, " worker=2 evaluator=",
-                          dice.Roll(2), dice.Roll(2) ? " pushed=1" : "",
+      return absl::StrCat("submit ", job, " worker=2 evaluator=", dice.Roll(2),
+                          dice.Roll(2) ? " pushed=1" : "",
                           dice.Roll(2) ? " accuracy=0.9" : "");
     case 4:
     case 5:

@@ -9,8 +9,8 @@ namespace tfd::coordinator {
 namespace {
 
 using testing::Facts;
-using testing::JobBuilder;
 using ::testing::HasSubstr;
+using testing::JobBuilder;
 
 ExitCause Code(int code) {
   ExitCause exit;

@@ -13,9 +13,9 @@ namespace tfd::coordinator {
 namespace {
 
 using testing::Facts;
-using testing::kGiB;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kGiB;
 using ::testing::Not;
 
 NodeOffer Offer(const std::string& name, int64_t millicpus,
@@ -51,7 +51,8 @@ TEST(Placement, SpreadsWhatNoNodeHolds) {
 
 TEST(Placement, PacksWhereSpreadingLeavesFragments) {
   JobFacts facts = Facts(0, 0, 0);
-  facts.roles = {{Role::kPs, 2, {3000, kGiB}}, {Role::kWorker, 2, {2000, kGiB}}};
+  facts.roles = {{Role::kPs, 2, {3000, kGiB}},
+                 {Role::kWorker, 2, {2000, kGiB}}};
   // Spread puts the two large ones on different nodes, packing on a and b, too:
   // 3+2 and 3+2 in 6 and 5.
   const GangPlan plan = PlaceGang(facts, {Offer("a", 6000), Offer("b", 5000)});
@@ -59,8 +60,8 @@ TEST(Placement, PacksWhereSpreadingLeavesFragments) {
 }
 
 TEST(Placement, IsAllOrNothing) {
-  const GangPlan plan = PlaceGang(
-      Facts(0, 4, 0), {Offer("a", 2000, 500), Offer("b", 2000)});
+  const GangPlan plan =
+      PlaceGang(Facts(0, 4, 0), {Offer("a", 2000, 500), Offer("b", 2000)});
   EXPECT_THAT(plan.placements, IsEmpty());
   EXPECT_FALSE(plan.never_fits);
   EXPECT_THAT(plan.reason, HasSubstr("needs 4 × worker (1 cpu, 1.0 GiB)"));
@@ -93,8 +94,7 @@ TEST(Placement, ASilentNodeIsNotUsedButMayComeBack) {
 TEST(Placement, LocalStorageKeepsAJobOnOneNode) {
   JobFacts facts = Facts(0, 4, 0);
   facts.one_node = true;
-  const GangPlan plan =
-      PlaceGang(facts, {Offer("a", 3000), Offer("b", 3000)});
+  const GangPlan plan = PlaceGang(facts, {Offer("a", 3000), Offer("b", 3000)});
   EXPECT_THAT(plan.placements, IsEmpty());
   EXPECT_TRUE(plan.never_fits);
   EXPECT_THAT(plan.reason, HasSubstr("on one node, because storage"));
@@ -108,8 +108,7 @@ TEST(Placement, WithoutNodesSaysSo) {
 TEST(Placement, AFeedGoesToEachNodeWithWorkers) {
   JobFacts facts = Facts(1, 4, 0);
   facts.pushed = {{"train", 1}};
-  const GangPlan plan =
-      PlaceGang(facts, {Offer("a", 3000), Offer("b", 3000)});
+  const GangPlan plan = PlaceGang(facts, {Offer("a", 3000), Offer("b", 3000)});
   std::set<std::string> worker_nodes;
   std::set<std::string> feed_nodes;
   for (const Placement& placement : plan.placements) {
@@ -130,11 +129,12 @@ TEST(Placement, AFullNodeNeverPromisesMoreThanItHas) {
       offers.push_back(Offer("n" + std::to_string(i), cpus, random() % cpus));
     }
     JobFacts facts = Facts(0, 0, 0);
-    facts.roles = {
-        {Role::kPs, static_cast<int>(random() % 3),
-         {static_cast<int64_t>(250 * (1 + random() % 8)), kGiB}},
-        {Role::kWorker, 1 + static_cast<int>(random() % 6),
-         {static_cast<int64_t>(250 * (1 + random() % 8)), kGiB}}};
+    facts.roles = {{Role::kPs,
+                    static_cast<int>(random() % 3),
+                    {static_cast<int64_t>(250 * (1 + random() % 8)), kGiB}},
+                   {Role::kWorker,
+                    1 + static_cast<int>(random() % 6),
+                    {static_cast<int64_t>(250 * (1 + random() % 8)), kGiB}}};
     const GangPlan plan = PlaceGang(facts, offers);
     std::map<std::string, int64_t> taken;
     for (const Placement& placement : plan.placements) {

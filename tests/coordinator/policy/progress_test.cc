@@ -12,8 +12,8 @@ namespace tfd::coordinator {
 namespace {
 
 using testing::Facts;
-using testing::JobBuilder;
 using ::testing::HasSubstr;
+using testing::JobBuilder;
 
 // The next decision as one word and a step.
 std::string Next(JobBuilder& builder) {

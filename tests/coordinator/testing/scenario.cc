@@ -156,8 +156,9 @@ void Scenario::Settle() {
   for (Event& event : batch.events) {
     const Description description = Describe(before, event.body);
     Apply(before, event);
-    Say(absl::StrCat("+ ", description.kind, description.task.empty() ? "" : " ",
-                     description.task, ": ", description.message));
+    Say(absl::StrCat("+ ", description.kind,
+                     description.task.empty() ? "" : " ", description.task,
+                     ": ", description.message));
     journal_.push_back(std::move(event));
   }
   for (const Effect& effect : batch.effects) SayEffect(effect);
@@ -175,8 +176,8 @@ void Scenario::SayStatus(const absl::Status& status) {
 }
 
 void Scenario::Do(const Command& command) {
-  if (DoJob(command) || DoNode(command) || DoTask(command) ||
-      DoData(command) || DoTime(command)) {
+  if (DoJob(command) || DoNode(command) || DoTask(command) || DoData(command) ||
+      DoTime(command)) {
     return;
   }
   Say("? no such command");
@@ -229,10 +230,9 @@ bool Scenario::DoNode(const Command& command) {
     AgentFacts facts;
     facts.node = command.Word(1);
     facts.incarnation = command.Option("incarnation", "first");
-    facts.offered = {1000 * command.NumberOption("cpus", 8),
-                     static_cast<uint64_t>(
-                         command.NumberOption("memory_gib", 64)) *
-                         kGiB};
+    facts.offered = {
+        1000 * command.NumberOption("cpus", 8),
+        static_cast<uint64_t>(command.NumberOption("memory_gib", 64)) * kGiB};
     for (const auto& part :
          absl::StrSplit(command.Option("tasks"), ',', absl::SkipEmpty())) {
       const std::vector<std::string> key = absl::StrSplit(part, ':');

@@ -85,8 +85,8 @@ class JobBuilder {
     return Do(GangStarted{id_, {}});
   }
   JobBuilder& Commit(int64_t step) {
-    return Do(CheckpointCommitted{
-        id_, {step, "/runs/s" + std::to_string(step), 1}});
+    return Do(
+        CheckpointCommitted{id_, {step, "/runs/s" + std::to_string(step), 1}});
   }
 
   State& state() { return state_; }
@@ -119,8 +119,8 @@ inline std::vector<EventBody> OneOfEach() {
       PlacedOn("j", facts, "node-a"),
       GangStarted{"j", checkpoint},
       JobSucceeded{"j", "done", progress},
-      JobFailed{"j", {"worker/1", "it failed", exit}, "worker/1 failed",
-                progress},
+      JobFailed{
+          "j", {"worker/1", "it failed", exit}, "worker/1 failed", progress},
       JobCancelled{"j", "cancelled: enough", progress},
       TaskStarted{"j", "worker/0", 4711},
       TaskAttached{"j", "ps/0", 99, 4712, endpoint, checkpoint},
