@@ -16,6 +16,9 @@ namespace {
 
 // More rotated files than any agent keeps are not looked for.
 constexpr int kMaxFiles = 100;
+// How often the files are listed again because they were just rotated. (Where
+// the newest could not be created, on a full disk, no listing is final.)
+constexpr int kMaxAttempts = 20;
 constexpr size_t kBlockBytes = 64 << 10;
 constexpr size_t kMaxReportedLine = 500;
 constexpr uint64_t kMaxReportedBytes = 64 << 10;
@@ -95,8 +98,18 @@ LogReader::LogReader(int folder, std::string name)
 }
 
 std::deque<LogReader::File> LogReader::List() const {
-  // From the newest on: a rotation meanwhile then shows a file twice, and
-  // never hides one.
+  std::deque<File> files;
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    files = ListOnce();
+    if (files.empty() || IsNewest(files.back())) break;
+  }
+  return files;
+}
+
+// From the newest on, while a rotation goes from the oldest on: where they meet
+// a file is seen twice or a number is free. Right, unless a rotation was
+// completed meanwhile: then there is a newer file.
+std::deque<LogReader::File> LogReader::ListOnce() const {
   std::deque<File> files;
   int missing = 0;
   for (int number = 0; number < kMaxFiles && missing < 2; ++number) {
@@ -108,10 +121,10 @@ std::deque<LogReader::File> LogReader::List() const {
     struct stat info;
     if (!file.descriptor.valid() || fstat(file.descriptor.get(), &info) != 0 ||
         !S_ISREG(info.st_mode)) {
-      // Between two steps of a rotation one of them is not there.
       ++missing;
       continue;
     }
+    missing = 0;
     file.device = info.st_dev;
     file.inode = info.st_ino;
     const bool twice = !files.empty() && files.front().inode == file.inode &&
@@ -119,6 +132,12 @@ std::deque<LogReader::File> LogReader::List() const {
     if (!twice) files.push_front(std::move(file));
   }
   return files;
+}
+
+bool LogReader::IsNewest(const File& file) const {
+  struct stat info;
+  return fstatat(folder_, name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+         info.st_ino == file.inode && info.st_dev == file.device;
 }
 
 void LogReader::SeekToTail(int lines, uint64_t max_bytes) {
@@ -183,11 +202,7 @@ bool LogReader::FindNewer() {
     return !files_.empty();
   }
   const File& last = files_.back();
-  struct stat info;
-  if (fstatat(folder_, name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-      info.st_ino == last.inode && info.st_dev == last.device) {
-    return false;
-  }
+  if (IsNewest(last)) return false;
   std::deque<File> all = List();
   const auto found = std::find_if(all.begin(), all.end(), [&](const File& one) {
     return one.inode == last.inode && one.device == last.device;

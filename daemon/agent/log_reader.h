@@ -49,6 +49,8 @@ class LogReader {
 
   // Every file there is, oldest first.
   std::deque<File> List() const;
+  std::deque<File> ListOnce() const;
+  bool IsNewest(const File& file) const;
   // Appends files that came after the newest one known; true if there are.
   bool FindNewer();
   // Reads on into carry_; the number of bytes.

@@ -4,13 +4,16 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <random>
 #include <string>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/poll.h"
 #include "common/testing/temp_folder.h"
 #include "daemon/agent/log_file.h"
 #include "daemon/agent/log_reader.h"
@@ -184,6 +187,39 @@ TEST_F(LogTest, FollowsThroughRotation) {
   }
   read += ReadAll(reader);
   EXPECT_TRUE(read == written) << read.size() << " of " << written.size();
+}
+
+TEST_F(LogTest, LosesNothingWhileTheOtherSideWritesAndRotates) {
+  constexpr int kFiles = 6;
+  constexpr uint64_t kFileBytes = 64;
+  constexpr int kLines = 3'000;
+  std::string expected;
+  for (int i = 0; i < kLines; ++i) absl::StrAppend(&expected, i, "\n");
+  // Not further behind than there are files.
+  std::atomic<uint64_t> read_bytes = 0;
+  LogReader reader = Reader();
+  std::thread writer([&] {
+    LogFile log(Path(), kFileBytes, kFiles);
+    ASSERT_TRUE(log.Open().ok());
+    uint64_t written = 0;
+    for (int i = 0; i < kLines; ++i) {
+      while (written > read_bytes + kFiles / 2 * kFileBytes) {
+        std::this_thread::yield();
+      }
+      const std::string line = absl::StrCat(i, "\n");
+      log.Write(line);
+      written += line.size();
+    }
+  });
+  std::string read;
+  const absl::Time deadline = SteadyNow() + absl::Seconds(30);
+  while (read.size() < expected.size() && SteadyNow() < deadline) {
+    read += ReadAll(reader, /*finished=*/false);
+    read_bytes = read.size();
+  }
+  read_bytes = expected.size();
+  writer.join();
+  EXPECT_TRUE(read == expected) << read.size();
 }
 
 TEST_F(LogTest, SaysThatItWasTooSlow) {
