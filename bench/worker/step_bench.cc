@@ -12,7 +12,7 @@
 // Workload: random 28 × 28 images of 10 classes in memory, batch 64 (256 to
 // score), float32. The argument is the number of the model in kModels.
 //
-//   OMP_NUM_THREADS=1 tfd_worker_bench --benchmark_repetitions=5
+//   OMP_NUM_THREADS=1 bench/worker_step_bench --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 #include <torch/torch.h>
 
