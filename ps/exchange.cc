@@ -76,17 +76,21 @@ ExchangeImpl::ExchangeImpl(const ExchangeOptions& options,
 }
 
 ExchangeImpl::~ExchangeImpl() {
-  std::vector<std::shared_ptr<ShardStream>> streams;
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
+  }
+  // From here on nothing is opened or connected any more.
+  thread_.join();
+  std::vector<std::shared_ptr<ShardStream>> streams;
+  {
+    absl::MutexLock lock(&mutex_);
     for (const ShardLink& link : links_) {
       if (link.stream != nullptr) streams.push_back(link.stream);
       link.channel->CancelOpen();
     }
   }
   for (const auto& stream : streams) stream->Close();
-  thread_.join();
   {
     absl::MutexLock lock(&mutex_);
     const auto quiet = [this] {
@@ -367,7 +371,8 @@ void ExchangeImpl::OnReply(size_t shard, const tensor::ReceivedReply& reply) {
     if (!failed_.ok()) return;
     // Belongs to something that has been answered over another connection.
     if (!round_.active || chunk >= chunks_.size() || !chunks_[chunk].asked ||
-        chunks_[chunk].answered) {
+        chunks_[chunk].answered ||
+        (reply.header.code == 0 && reply.header.step < round_.reply_step)) {
       return;
     }
     if (reply.header.code == static_cast<int>(absl::StatusCode::kAborted) &&
