@@ -99,6 +99,7 @@ def test_a_killed_coordinator_finds_its_jobs_and_their_running_tasks(
     cluster.ok("submit", spec_file(stop=LONG, storage="long"), "--id", "long", "--detach")
     before = cluster.wait_for_step("long", 20)
     follower = cluster.programs.start("events", "long", "-f")
+    first = follower.stdout.readline()  # It has found the coordinator.
     cluster.restart_coordinator()
     after = cluster.wait_for_step("long", int(before["step"]) + 200)
     assert cluster.job("ended")["state"] == "SUCCEEDED"
@@ -112,7 +113,7 @@ def test_a_killed_coordinator_finds_its_jobs_and_their_running_tasks(
     cluster.wait_for_state("long", "CANCELLED")
     output, errors = follower.communicate(timeout=30)
     assert follower.returncode == 0, errors
-    kinds = [line.split()[2] for line in output.splitlines()]
+    kinds = [line.split()[2] for line in (first + output).splitlines()]
     assert kinds.count("JobSubmitted") == 1 and "JobCancelled" in kinds
 
 
