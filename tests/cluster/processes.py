@@ -7,6 +7,10 @@ import signal
 import subprocess
 import time
 
+# A shell starts what runs in its background with SIGINT ignored, and children
+# inherit that: Ctrl-C is to reach the programs under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 BUILD_FOLDER = pathlib.Path(
     os.environ.get(
         "TFD_BUILD_DIR", pathlib.Path(__file__).parents[2] / "build" / "release"
