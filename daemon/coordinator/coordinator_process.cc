@@ -26,8 +26,8 @@ struct CoordinatorProcess::Parts {
         hub(&board),
         loop(options.loop, {journal.get(), dependencies.clock, &hub,
                             std::move(dependencies.on_fatal)}),
-        coordinator({&loop, &board, dependencies.clock}),
-        flight({&loop, &board, dependencies.clock}),
+        coordinator({&loop, &board, dependencies.clock, &connections}),
+        flight({&loop, &board, dependencies.clock, &connections}),
         agents({&loop, &hub, dependencies.clock, options.loop.terms}),
         tasks({&loop, &hub, dependencies.clock, options.loop.terms}) {}
 
@@ -36,6 +36,7 @@ struct CoordinatorProcess::Parts {
   Board board;
   Hub hub;
   EventLoop loop;
+  AgentConnections connections;
   CoordinatorService coordinator;
   FlightService flight;
   AgentLinkService agents;

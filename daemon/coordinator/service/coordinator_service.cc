@@ -9,7 +9,6 @@
 #include "daemon/coordinator/codec/spec_codec.h"
 #include "daemon/coordinator/decide/jobs.h"
 #include "daemon/coordinator/service/followers.h"
-#include "daemon/coordinator/service/log_relay.h"
 #include "daemon/coordinator/service/reply_stream.h"
 #include "daemon/coordinator/service/unary_call.h"
 
@@ -134,7 +133,8 @@ grpc::ServerWriteReactor<v1::Event>* CoordinatorService::ReadEvents(
 grpc::ServerWriteReactor<v1::LogLines>* CoordinatorService::ReadLogs(
     grpc::CallbackServerContext*, const v1::ReadLogsRequest* request) {
   auto stream = ReplyStream<v1::LogLines>::Start();
-  RelayLogs(dependencies_, *request, stream);
+  RelayLogs({dependencies_.loop, dependencies_.board, dependencies_.agents},
+            *request, stream);
   return stream.get();
 }
 

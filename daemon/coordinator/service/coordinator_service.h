@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "daemon/coordinator/loop/board.h"
 #include "daemon/coordinator/loop/event_loop.h"
+#include "daemon/coordinator/service/log_relay.h"
 #include "tfd/v1/coordinator.grpc.pb.h"
 
 namespace tfd::coordinator {
@@ -15,6 +16,7 @@ struct ServiceDependencies {
   EventLoop* loop = nullptr;
   Board* board = nullptr;
   const Clock* clock = nullptr;
+  AgentConnections* agents = nullptr;
 };
 
 // Thread-safe.

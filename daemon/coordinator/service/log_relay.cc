@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,13 +21,15 @@
 #include "daemon/coordinator/codec/value_codec.h"
 #include "daemon/coordinator/core/lifecycle.h"
 #include "daemon/coordinator/decide/jobs.h"
-#include "tfd/v1/agent.grpc.pb.h"
 
 namespace tfd::coordinator {
 namespace {
 
 // How long an agent may take to begin to answer, or, without follow, to end.
 constexpr absl::Duration kReadTimeout = absl::Seconds(60);
+
+// Connections kept for the next call; agents that restart leave old ones.
+constexpr size_t kMaxConnections = 256;
 
 // Where one task's logs are.
 struct LogSource {
@@ -59,7 +62,7 @@ class LogReader : public grpc::ClientReadReactor<v1::LogLines> {
  public:
   LogReader(std::shared_ptr<LogRelay> relay, const LogSource& source,
             const v1::ReadTaskLogsRequest& request);
-  void Start(const std::string& target);
+  void Start(AgentConnections* agents, const std::string& target);
   void Cancel() { context_.TryCancel(); }
   // What was read last has left, or never will. Once per read.
   void ReadNext() {
@@ -75,7 +78,8 @@ class LogReader : public grpc::ClientReadReactor<v1::LogLines> {
   const LogSource source_;
   const v1::ReadTaskLogsRequest request_;
   grpc::ClientContext context_;
-  std::unique_ptr<v1::Agent::Stub> stub_;
+  AgentConnections* agents_ = nullptr;
+  std::shared_ptr<v1::Agent::Stub> stub_;
   v1::LogLines lines_;
   // For what was read to leave.
   std::atomic<bool> waiting_{false};
@@ -84,9 +88,11 @@ class LogReader : public grpc::ClientReadReactor<v1::LogLines> {
 class LogRelay : public JobWatcher,
                  public std::enable_shared_from_this<LogRelay> {
  public:
-  LogRelay(EventLoop* loop, v1::ReadLogsRequest request,
+  LogRelay(const RelayDependencies& dependencies, v1::ReadLogsRequest request,
            ReplyStream<v1::LogLines>::Pointer stream)
-      : loop_(loop), request_(std::move(request)), stream_(std::move(stream)) {}
+      : dependencies_(dependencies),
+        request_(std::move(request)),
+        stream_(std::move(stream)) {}
 
   // Asks the loop where the logs are.
   void Look();
@@ -103,7 +109,7 @@ class LogRelay : public JobWatcher,
   void StartReaders(const std::string& job, std::vector<LogSource> sources);
   void CloseIfDone();
 
-  EventLoop* const loop_;
+  const RelayDependencies dependencies_;
   const v1::ReadLogsRequest request_;
   const ReplyStream<v1::LogLines>::Pointer stream_;
 
@@ -119,8 +125,9 @@ LogReader::LogReader(std::shared_ptr<LogRelay> relay, const LogSource& source,
                      const v1::ReadTaskLogsRequest& request)
     : relay_(std::move(relay)), source_(source), request_(request) {}
 
-void LogReader::Start(const std::string& target) {
-  stub_ = v1::Agent::NewStub(net::Dial(target));
+void LogReader::Start(AgentConnections* agents, const std::string& target) {
+  agents_ = agents;
+  stub_ = agents->BeginCall(target);
   net::AddToken(context_, source_.token);
   if (!request_.follow()) net::SetTimeout(context_, kReadTimeout);
   stub_->async()->ReadTaskLogs(&context_, &request_, this);
@@ -142,12 +149,14 @@ void LogReader::OnReadDone(bool ok) {
 
 void LogReader::OnDone(const grpc::Status& status) {
   relay_->OnReaderDone(this, FromGrpc(status));
+  AgentConnections* const agents = agents_;
   delete this;
+  agents->EndCall();
 }
 
 void LogRelay::Look() {
-  const absl::Status posted =
-      loop_->Post([self = shared_from_this()](const Context&) -> Answer {
+  const absl::Status posted = dependencies_.loop->Post(
+      [self = shared_from_this()](const Context&) -> Answer {
         return [self](const Context& durable) { self->Found(durable); };
       });
   if (!posted.ok()) stream_->Close(posted);
@@ -208,7 +217,9 @@ void LogRelay::StartReaders(const std::string& job,
       starting.emplace_back(reader, *target);
     }
   }
-  for (auto& [reader, target] : starting) reader->Start(target);
+  for (auto& [reader, target] : starting) {
+    reader->Start(dependencies_.agents, target);
+  }
   if (starting.empty()) CloseIfDone();
 }
 
@@ -257,10 +268,38 @@ void LogRelay::OnCallEnded() {
 
 }  // namespace
 
-void RelayLogs(const ServiceDependencies& dependencies,
+AgentConnections::~AgentConnections() {
+  absl::MutexLock lock(&mutex_);
+  const auto no_calls = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return calls_ == 0;
+  };
+  // Each was cancelled when its caller's call ended.
+  mutex_.Await(absl::Condition(&no_calls));
+}
+
+std::shared_ptr<v1::Agent::Stub> AgentConnections::BeginCall(
+    const std::string& target) {
+  absl::MutexLock lock(&mutex_);
+  ++calls_;
+  if (stubs_.size() >= kMaxConnections) {
+    for (auto it = stubs_.begin(); it != stubs_.end();) {
+      it = it->second.use_count() == 1 ? stubs_.erase(it) : std::next(it);
+    }
+  }
+  std::shared_ptr<v1::Agent::Stub>& stub = stubs_[target];
+  if (stub == nullptr) stub = v1::Agent::NewStub(net::Dial(target));
+  return stub;
+}
+
+void AgentConnections::EndCall() {
+  absl::MutexLock lock(&mutex_);
+  --calls_;
+}
+
+void RelayLogs(const RelayDependencies& dependencies,
                const v1::ReadLogsRequest& request,
                const ReplyStream<v1::LogLines>::Pointer& stream) {
-  auto relay = std::make_shared<LogRelay>(dependencies.loop, request, stream);
+  auto relay = std::make_shared<LogRelay>(dependencies, request, stream);
   dependencies.board->Watch(request.id(), relay);
   stream->OnEnd([relay] { relay->OnCallEnded(); });
   relay->Look();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "common/status.h"
 #include "common/version.h"
 
@@ -47,6 +48,12 @@ void TestCoordinator::Start() {
 void TestCoordinator::Advance(absl::Duration duration) {
   clock_.Advance(duration);
   process_->loop().LookAtTimeNow();
+  // Until it has looked: to it, a longer leap means that it was away itself.
+  absl::Notification looked;
+  process_->loop().PostAlways([&looked](const Context&) -> Answer {
+    return [&looked](const Context&) { looked.Notify(); };
+  });
+  looked.WaitForNotification();
 }
 
 absl::StatusOr<v1::Job> TestCoordinator::Submit(const std::string& id,

@@ -113,7 +113,7 @@ class TestCoordinator {
   const std::string& target() const { return target_; }
   v1::Coordinator::Stub& stub() { return *stub_; }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
-  // Moves the coordinator's clock; it looks at it.
+  // Moves the coordinator's clock; returns when it has looked at it.
   void Advance(absl::Duration duration);
 
   // Shorthands; the errors as they came.
