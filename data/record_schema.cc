@@ -183,9 +183,13 @@ const std::byte* BufferAt(const arrow::Array& array, int index,
 // differ, with the first row that differs in `bad_row`.
 template <typename ArrayType>
 int64_t CommonWidth(const ArrayType& array, int64_t* bad_row) {
-  const int64_t width = array.value_offset(1) - array.value_offset(0);
+  // In 64 bits: the offsets may be any numbers.
+  const auto width_of = [&array](int64_t row) {
+    return int64_t{array.value_offset(row + 1)} - array.value_offset(row);
+  };
+  const int64_t width = width_of(0);
   for (int64_t row = 1; row < array.length(); ++row) {
-    if (array.value_offset(row + 1) - array.value_offset(row) != width) {
+    if (width_of(row) != width) {
       *bad_row = row;
       return -1;
     }
