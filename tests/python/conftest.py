@@ -1,14 +1,11 @@
 """Fixtures for tests with stock Flight clients."""
 
 import os
-import pathlib
-import struct
 
-import numpy
-import pyarrow
 import pytest
 
 from feed_process import Feed
+from image_tables import mnist_table, random_images
 
 
 @pytest.fixture
@@ -30,41 +27,9 @@ def feed(start_feed):
     return start_feed()
 
 
-def read_idx(path):
-    data = path.read_bytes()
-    dimensions = data[3]
-    shape = struct.unpack(f">{dimensions}I", data[4 : 4 + 4 * dimensions])
-    return numpy.frombuffer(data, numpy.uint8, offset=4 + 4 * dimensions).reshape(shape)
-
-
-def image_table(images, labels):
-    """uint8 [n, pixels] and [n] as columns image (binary) and label."""
-    rows, pixels = images.shape
-    offsets = numpy.arange(0, rows * pixels + 1, pixels, dtype=numpy.int32)
-    image = pyarrow.Array.from_buffers(
-        pyarrow.binary(),
-        rows,
-        [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(images.tobytes())],
-    )
-    return pyarrow.table({"image": image, "label": pyarrow.array(labels)})
-
-
-def random_images(rows, pixels=12, seed=1):
-    random = numpy.random.default_rng(seed)
-    return image_table(
-        random.integers(0, 256, (rows, pixels), dtype=numpy.uint8),
-        random.integers(0, 10, rows, dtype=numpy.uint8),
-    )
-
-
 @pytest.fixture(scope="session")
 def mnist():
     """The 60,000 training images; without TFD_MNIST_DIR, random ones of the same
     shape."""
     folder = os.environ.get("TFD_MNIST_DIR")
-    if not folder:
-        return random_images(60_000, 784)
-    folder = pathlib.Path(folder)
-    images = read_idx(folder / "train-images-idx3-ubyte")
-    labels = read_idx(folder / "train-labels-idx1-ubyte")
-    return image_table(images.reshape(len(images), -1), labels)
+    return mnist_table(folder) if folder else random_images(60_000, 784)

@@ -26,6 +26,10 @@ import pyarrow
 from pyarrow import flight
 
 
+# Of any call, so that a test fails rather than hangs.
+CALL_SECONDS = 120
+
+
 @dataclasses.dataclass
 class Sealed:
     """A partition that is sealed."""
@@ -36,10 +40,9 @@ class Sealed:
     crc32c: int
 
 
-def call_options(token):
-    return flight.FlightCallOptions(
-        headers=[(b"authorization", b"Bearer " + token.encode())]
-    )
+def call_options(token=None):
+    headers = [(b"authorization", b"Bearer " + token.encode())] if token else []
+    return flight.FlightCallOptions(timeout=CALL_SECONDS, headers=headers)
 
 
 class PartitionWriter:
@@ -97,24 +100,32 @@ class Producer:
         self.job, self.dataset, self.name = job, dataset, name
         self.sealed = []
         self._lock = threading.Lock()
-        self._feeds = [(flight.connect(feed), token)] if feed else []
+        self._endpoints = [(feed, token)] if feed else []
+        self._feeds = []
         self._coordinator = None
         if coordinator:
             if "://" not in coordinator:
                 coordinator = f"grpc+tcp://{coordinator}"
             self._coordinator = flight.connect(coordinator)
 
-    def feeds(self):
-        """(client, token) of every node to push to. Asked once."""
+    def endpoints(self):
+        """(location, token) of every node to push to. Asked once."""
         with self._lock:
-            if not self._feeds:
-                info = self._coordinator.get_flight_info(
-                    flight.FlightDescriptor.for_path("jobs", self.job, self.dataset)
-                )
-                self._feeds = [
-                    (flight.connect(e.locations[0]), e.ticket.ticket.decode())
+            if not self._endpoints:
+                path = flight.FlightDescriptor.for_path("jobs", self.job, self.dataset)
+                info = self._coordinator.get_flight_info(path, call_options())
+                self._endpoints = [
+                    (e.locations[0].uri.decode(), e.ticket.ticket.decode())
                     for e in info.endpoints
                 ]
+            return self._endpoints
+
+    def feeds(self):
+        """(client, token) of every node to push to."""
+        endpoints = self.endpoints()
+        with self._lock:
+            if not self._feeds:
+                self._feeds = [(flight.connect(at), token) for at, token in endpoints]
             return self._feeds
 
     def path(self, partition, attempt):
@@ -139,7 +150,7 @@ class Producer:
     def _action(self, kind, **more):
         body = {"job": self.job, "dataset": self.dataset, **more}
         action = flight.Action(kind, json.dumps(body).encode())
-        results = list(self._coordinator.do_action(action))
+        results = list(self._coordinator.do_action(action, call_options()))
         return json.loads(results[0].body.to_pybytes()) if results else None
 
     def begin(self):

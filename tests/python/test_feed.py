@@ -1,21 +1,13 @@
 """`tfd-data feed` against stock pyarrow.flight clients."""
 
-import concurrent.futures
-import json
-import pathlib
-import subprocess
-import sys
-
 import numpy
 import pyarrow
 import pytest
 from pyarrow import flight
 
-import flight_producer
-from conftest import random_images
-from flight_producer import Producer, read_table, write_table
-
-PRODUCER_PROGRAM = pathlib.Path(flight_producer.__file__)
+from flight_producer import Producer
+from image_tables import assert_spooled, random_images, slices
+from producer_process import push_partitions
 
 
 def producer_of(feed, token=None):
@@ -24,60 +16,20 @@ def producer_of(feed, token=None):
     )
 
 
-def slices(table, count):
-    rows = -(-table.num_rows // count)
-    return [table.slice(i * rows, rows) for i in range(count)]
-
-
-def assert_spooled(partition, table):
-    """The spool has exactly these rows, as Arrow's own reader sees them."""
-    assert int(partition["rows"]) == table.num_rows
-    assert read_table(partition["path"]).combine_chunks() == table.combine_chunks()
-
-
-def start_producer(feed, file, path, *options):
-    return subprocess.Popen(
-        [sys.executable, PRODUCER_PROGRAM, file, "--feed", feed.location]
-        + ["--token-file", feed.folder / "feed-token", "--path", ",".join(path)]
-        + list(map(str, options)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_mnist_in_ten_partitions_one_of_them_after_its_client_was_killed(
     feed, mnist, tmp_path
 ):
     tables = slices(mnist, 10)
     producer = producer_of(feed)
-    path = producer.path("7", "attempt-7")
-    file = tmp_path / "partition-7.arrow"
-    write_table(file, tables[7])
-    victim = start_producer(
-        feed, file, path, "--rows-per-batch", 1000, "--stop-at", 3000
-    )
-    assert json.loads(victim.stdout.readline()) == {"offset": 0}
-    assert json.loads(victim.stdout.readline()) == {"offset": 3000}
-    victim.kill()
-    victim.communicate()
-
-    with concurrent.futures.ThreadPoolExecutor(5) as pool:
-        others = [i for i in range(10) if i != 7]
-        list(pool.map(lambda i: producer.push(str(i), tables[i]), others))
-    resumed = start_producer(feed, file, path, "--rows-per-batch", 1000)
-    output, _ = resumed.communicate(timeout=60)
-    assert resumed.returncode == 0
-    lines = [json.loads(line) for line in output.splitlines()]
-    assert lines[0] == {"offset": 3000}
-    assert lines[-1]["sealed"] is True and lines[-1]["rows"] == 6000
+    push_partitions(producer, tables, killed=7, folder=tmp_path)
 
     sealed = {}
     for _ in range(10):
         partition = feed.next_seal()
         sealed[partition["partition"]] = partition
-    assert sealed["7"]["attempt"] == "attempt-7"
-    assert sealed["7"]["crc32c"] == lines[-1]["crc32c"]
+    for told in producer.sealed:
+        assert sealed[told.partition]["attempt"] == told.attempt
+        assert sealed[told.partition]["crc32c"] == told.crc32c
     for i in range(10):
         assert_spooled(sealed[str(i)], tables[i])
 
