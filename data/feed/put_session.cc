@@ -54,8 +54,7 @@ absl::Status PutSession::Run() {
     return absl::InvalidArgumentError(
         "the first message has no schema beside its descriptor");
   }
-  TFD_ASSIGN_OR_RETURN(
-      writer_, context_.spool->Acquire(key, [this] { stream_->Cancel(); }));
+  TFD_ASSIGN_OR_RETURN(writer_, Acquire(key));
   TFD_RETURN_IF_ERROR(writer_->Begin(first->header));
   if (!stream_->Write(OffsetText(), context_.write_timeout)) {
     return absl::CancelledError("the producer was gone before it was answered");
@@ -127,6 +126,34 @@ absl::Status PutSession::CheckOffset(const std::string& app_metadata) const {
       writer_->rows(), " rows: go on at the offset of the first PutResult"));
 }
 
+v1::SealPartitionRequest PutSession::RequestFor(const AttemptKey& key) const {
+  v1::SealPartitionRequest request;
+  request.set_job(context_.job);
+  request.set_dataset(key.dataset);
+  request.set_generation(context_.generation);
+  v1::Partition& partition = *request.mutable_partition();
+  partition.set_producer(key.producer);
+  partition.set_partition(key.partition);
+  partition.set_attempt(key.attempt);
+  partition.set_feed(context_.task);
+  return request;
+}
+
+absl::StatusOr<std::unique_ptr<AttemptWriter>> PutSession::Acquire(
+    const AttemptKey& key) {
+  const auto evict = [this] { stream_->Cancel(); };
+  auto writer = context_.spool->Acquire(key, evict);
+  if (!absl::IsAlreadyExists(writer.status())) return writer;
+  // The producer may have aborted since, of which the spool does not hear.
+  v1::SealPartitionRequest request = RequestFor(key);
+  request.set_only_ask(true);
+  const absl::Status granted = context_.seal(request);
+  if (absl::IsAlreadyExists(granted)) return writer;
+  TFD_RETURN_IF_ERROR(Annotate(granted, key.ToString()));
+  context_.spool->Unseal(key);
+  return context_.spool->Acquire(key, evict);
+}
+
 absl::Status PutSession::Take(const FlightData& data) {
   TFD_RETURN_IF_ERROR(CheckOffset(data.app_metadata));
   // A message of metadata alone.
@@ -144,17 +171,10 @@ absl::Status PutSession::Seal() {
   }
   const AttemptKey& key = writer_->key();
   TFD_ASSIGN_OR_RETURN(const AttemptFile::Sealable sealable, writer_->Finish());
-  v1::SealPartitionRequest request;
-  request.set_job(context_.job);
-  request.set_dataset(key.dataset);
-  request.set_generation(context_.generation);
+  v1::SealPartitionRequest request = RequestFor(key);
   v1::Partition& partition = *request.mutable_partition();
-  partition.set_producer(key.producer);
-  partition.set_partition(key.partition);
-  partition.set_attempt(key.attempt);
   partition.set_rows(sealable.rows);
   partition.set_crc32c(sealable.crc32c);
-  partition.set_feed(context_.task);
   partition.set_path(writer_->path());
   const absl::Status granted = context_.seal(request);
   if (absl::IsAlreadyExists(granted)) writer_->Drop();

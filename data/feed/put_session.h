@@ -61,6 +61,11 @@ class PutSession {
   absl::StatusOr<FlightData> ReadNext();
   absl::StatusOr<AttemptKey> ParseDescriptor(const std::string& bytes) const;
   absl::Status CheckOffset(const std::string& app_metadata) const;
+  // What the coordinator is asked about the partition.
+  v1::SealPartitionRequest RequestFor(const AttemptKey& key) const;
+  // From the spool; where that knows of another attempt that is sealed, the
+  // coordinator has the last word.
+  absl::StatusOr<std::unique_ptr<AttemptWriter>> Acquire(const AttemptKey& key);
   absl::Status Take(const FlightData& data);
   absl::Status Seal();
   std::string OffsetText() const;

@@ -313,6 +313,13 @@ void Spool::MarkSealed(const AttemptKey& key) {
   }
 }
 
+void Spool::Unseal(const AttemptKey& key) {
+  absl::MutexLock lock(&mutex_);
+  const auto sealed = sealed_.find(WithoutAttempt(key));
+  if (sealed == sealed_.end() || sealed->second == key.attempt) return;
+  sealed_.erase(sealed);
+}
+
 void Spool::DeleteFiles(const AttemptKey& key) const {
   const std::string marker = JoinPath(
       FolderOf(key), absl::StrCat(key.attempt, AttemptFile::kMarkerSuffix));

@@ -127,6 +127,12 @@ class Spool {
   // it are dropped, also while they are being written.
   void MarkSealed(const AttemptKey& key);
 
+  // The coordinator would grant the partition to this attempt, so that what was
+  // granted to another one is void: its producer has aborted. The other one's
+  // rows stay until this attempt is sealed, because only that says for sure
+  // that nobody needs them.
+  void Unseal(const AttemptKey& key);
+
   // Bytes in files of a dataset.
   uint64_t used_bytes(const std::string& dataset) const;
 

@@ -108,6 +108,26 @@ def test_a_job_trains_on_exactly_the_rows_that_are_pushed(
     assert_same_model(tmp_path / "pushed", tmp_path / "files")
 
 
+def test_what_was_aborted_can_be_pushed_again(cluster, mnist_job):
+    first, again = slices(mnist_table(os.environ["TFD_MNIST_DIR"]).slice(0, 6000), 2)
+    cluster.ok("submit", mnist_job("pushed", PUSHED), "--id", "pushed", "--detach")
+    address = cluster.record()["address"]
+    for table, partitions in ((first, 3), (again, 2)):
+        producer = Producer("pushed", "train", "me", coordinator=address)
+        for number, part in enumerate(slices(table, partitions)):
+            producer.push(str(number), part)
+        if table is first:
+            assert producer.abort()["rows"] == "0"
+
+    spooled = partitions_of(cluster.job("pushed"))
+    assert len(spooled) == 2
+    for number, part in enumerate(slices(again, 2)):
+        assert_spooled(spooled[str(number)], part)
+    producer.commit()
+    cluster.wait_for_state("pushed", "SUCCEEDED")
+    assert "per epoch of 3000 records" in cluster.ok("events", "pushed")
+
+
 @pytest.fixture
 def run_program(cluster, tmp_path):
     """Runs the program in docs/feed.md, as it is but for the coordinator's

@@ -112,9 +112,9 @@ bool IsComplete(const Dataset& dataset) {
 
 }  // namespace
 
-absl::Status SealPartition(const Context& context, const ProducerKey& key,
-                           uint64_t generation, const std::string& partition,
-                           const Partition& sealed) {
+absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
+                              uint64_t generation, const std::string& partition,
+                              const Partition& sealed) {
   const absl::StatusOr<Found> found = Find(context, key);
   if (!found.ok()) return found.status();
   if (generation != found->job->generation) {
@@ -143,6 +143,20 @@ absl::Status SealPartition(const Context& context, const ProducerKey& key,
     }
   }
   if (found->dataset->complete) return Complete(key);
+  return absl::OkStatus();
+}
+
+absl::Status SealPartition(const Context& context, const ProducerKey& key,
+                           uint64_t generation, const std::string& partition,
+                           const Partition& sealed) {
+  const absl::Status status =
+      MaySealPartition(context, key, generation, partition, sealed);
+  if (!status.ok()) return status;
+  const absl::StatusOr<Found> found = Find(context, key);
+  if (found->producer != nullptr &&
+      found->producer->partitions.count(partition) != 0) {
+    return absl::OkStatus();  // this attempt has it already
+  }
   context.Record(
       PartitionSealed{key.job, key.dataset, key.producer, partition, sealed});
   return absl::OkStatus();

@@ -19,6 +19,11 @@ struct ProducerKey {
   std::string producer;
 };
 
+// Whether SealPartition would grant it. Changes nothing.
+absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
+                              uint64_t generation, const std::string& partition,
+                              const Partition& sealed);
+
 // Idempotent for the same attempt; AlreadyExists where another one has it.
 absl::Status SealPartition(const Context& context, const ProducerKey& key,
                            uint64_t generation, const std::string& partition,

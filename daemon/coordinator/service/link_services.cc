@@ -235,12 +235,13 @@ grpc::ServerUnaryReactor* TaskLinkService::SealPartition(
         absl::Status status = job.status();
         if (status.ok()) status = net::CheckToken(token, (*job)->token);
         if (status.ok()) {
-          status = coordinator::SealPartition(decision,
-                                              {request.job(), request.dataset(),
-                                               request.partition().producer()},
-                                              request.generation(),
-                                              request.partition().partition(),
-                                              Decode(request.partition()));
+          const auto decide = request.only_ask() ? MaySealPartition
+                                                 : coordinator::SealPartition;
+          status = decide(decision,
+                          {request.job(), request.dataset(),
+                           request.partition().producer()},
+                          request.generation(), request.partition().partition(),
+                          Decode(request.partition()));
         }
         return [call, status](const Context&) { call->Answer(status); };
       });

@@ -82,7 +82,8 @@ class Flight : public ::testing::Test {
   }
 
   absl::Status Seal(const std::string& token, const std::string& partition,
-                    const std::string& attempt, int64_t rows) {
+                    const std::string& attempt, int64_t rows,
+                    bool only_ask = false) {
     grpc::ClientContext context;
     net::SetTimeout(context, testing::kPatience);
     net::AddToken(context, token);
@@ -90,6 +91,7 @@ class Flight : public ::testing::Test {
     request.set_job("j");
     request.set_dataset("train");
     request.set_generation(1);
+    request.set_only_ask(only_ask);
     request.mutable_partition()->set_producer("p");
     request.mutable_partition()->set_partition(partition);
     request.mutable_partition()->set_attempt(attempt);
@@ -212,6 +214,17 @@ TEST_F(Flight, FromBeginToACompleteDataset) {
   ASSERT_TRUE(membership.has_value());
   EXPECT_EQ(membership->membership().datasets_size(), 1);
   EXPECT_TRUE(coordinator_.Get("j")->datasets(0).complete());
+}
+
+TEST_F(Flight, WhoOnlyAsksIsGrantedNothing) {
+  Run(1);
+  const std::string& token = launches_["feed/0"].token();
+  EXPECT_TRUE(Seal(token, "0", "a", 0, /*only_ask=*/true).ok());
+  EXPECT_TRUE(Seal(token, "0", "b", 60).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(Seal(token, "0", "a", 0, true)));
+  EXPECT_TRUE(Seal(token, "0", "b", 0, true).ok());
+  EXPECT_THAT(*Act("status", absl::StrCat("{", kKey, "}")),
+              HasSubstr("\"rows\":\"60\""));
 }
 
 TEST_F(Flight, AnAbortDropsWhatWasSent) {

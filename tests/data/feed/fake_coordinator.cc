@@ -52,16 +52,18 @@ class FakeTaskLink final : public tfd::v1::TaskLink::Service {
     bool granted = false;
     {
       absl::MutexLock lock(&mutex_);
-      const auto entry = attempts_.emplace(
-          std::make_pair(partition.producer(), partition.partition()),
-          partition.attempt());
-      granted = entry.first->second == partition.attempt();
+      const auto key =
+          std::make_pair(partition.producer(), partition.partition());
+      if (!request->only_ask()) attempts_.emplace(key, partition.attempt());
+      const auto entry = attempts_.find(key);
+      granted =
+          entry == attempts_.end() || entry->second == partition.attempt();
     }
     if (!granted) {
       return tfd::ToGrpc(
           absl::AlreadyExistsError("the partition is sealed already"));
     }
-    Print(*request);
+    if (!request->only_ask()) Print(*request);
     return grpc::Status::OK;
   }
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -34,12 +35,19 @@ class FakeCoordinator {
     absl::MutexLock lock(&mutex_);
     if (!answer_.ok()) return answer_;
     const v1::Partition& partition = request.partition();
-    const auto [entry, first] = sealed_.emplace(
-        partition.producer() + "/" + partition.partition(), request);
-    if (!first && entry->second.partition().attempt() != partition.attempt()) {
+    const std::string name = partition.producer() + "/" + partition.partition();
+    if (!request.only_ask()) sealed_.emplace(name, request);
+    const auto entry = sealed_.find(name);
+    if (entry != sealed_.end() &&
+        entry->second.partition().attempt() != partition.attempt()) {
       return absl::AlreadyExistsError("another attempt has it");
     }
     return absl::OkStatus();
+  }
+  // All producers have aborted.
+  void Abort() {
+    absl::MutexLock lock(&mutex_);
+    sealed_.clear();
   }
   void AnswerWith(const absl::Status& answer) {
     absl::MutexLock lock(&mutex_);
@@ -354,6 +362,22 @@ TEST_F(FeedServiceTest, OnlyOneAttemptOfAPartitionIsSealed) {
   ASSERT_TRUE(late.Begin(Path("0", "c"), Schema()));
   late.ReadAll();
   EXPECT_EQ(late.Finish().code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(FeedServiceTest, WhatWasAbortedIsPushedAgainByAnotherAttempt) {
+  for (const std::string attempt : {"a", "b"}) {
+    Put put(stub_.get());
+    ASSERT_TRUE(put.Begin(Path("0", attempt), Schema()));
+    EXPECT_EQ(put.Read(), json({{"offset", 0}}));
+    const int begin = attempt == "a" ? 0 : 5;
+    ASSERT_TRUE(put.Send(begin, begin + 5));
+    put.DoneWriting();
+    EXPECT_EQ(put.ReadAll()["sealed"], true);
+    EXPECT_TRUE(put.Finish().ok());
+    if (attempt == "a") coordinator_.Abort();
+  }
+  EXPECT_EQ(SealedRows(), Sequence(5, 10));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "spool/train/p/0/a.arrow"));
 }
 
 TEST_F(FeedServiceTest, AnAttemptThatTheCoordinatorRefusesIsDropped) {
