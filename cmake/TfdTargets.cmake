@@ -5,7 +5,8 @@
 #     SOURCES shard.cc optimizer.cc      # explicit, no globs
 #     DEPS tfd_tensor tfd_common         # public
 #     PRIVATE_DEPS SQLite::SQLite3       # not passed on to users
-#     PCH grpc                           # optional: grpc or torch (tests have one)
+#     PCH grpc                           # optional: absl, grpc or torch (tests
+#                                        # have one)
 #     HOT)                               # optional: -O3
 #   tfd_program(tfd-ps SOURCES main.cc DEPS tfd_ps)
 #   tfd_test(tfd_ps_test
@@ -45,9 +46,7 @@ function(tfd_add_folder folder)
      OR (folder MATCHES "^(tests|bench)" AND NOT TFD_BUILD_TESTS))
     return()
   endif()
-  if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/CMakeLists.txt")
-    add_subdirectory("${folder}")
-  endif()
+  add_subdirectory("${folder}")
 endfunction()
 
 # The folder that the current CMakeLists.txt belongs to, as in TFD_MAY_USE_*.
