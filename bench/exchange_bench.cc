@@ -2,7 +2,8 @@
 //
 // BM_PushPull/KIND/BYTES: one step of an exchange of BYTES of parameters in
 // chunks of 1 MiB: push the gradient, sum, sgd, new parameters back. KIND is
-// unix or tcp. bytes_per_second counts what is pushed and what comes back.
+// memory, unix or tcp. bytes_per_second counts what is pushed and what comes
+// back.
 //
 // BM_StartParameterServer: from fork to its hello at the coordinator; rss_MiB
 // is its memory then (VmRSS), anon_MiB the part that is not files' (RssAnon).
@@ -27,7 +28,7 @@ constexpr int64_t kManySteps = int64_t{1} << 40;
 
 // A started parameter server that has said hello.
 struct Server {
-  explicit Server(bool tcp) {
+  Server() {
     v1::JobSpec spec = TestSpec();
     spec.mutable_storage()->set_uri(folder / "storage");
     spec.set_deterministic(false);
@@ -39,7 +40,6 @@ struct Server {
     v1::Member* member = membership.add_members();
     member->set_task("ps/0");
     *member->mutable_endpoint() = hello->endpoint();
-    if (tcp) member->mutable_endpoint()->clear_unix_path();
   }
   ~Server() { task.process().Stop(absl::Seconds(2)); }
 
@@ -70,7 +70,7 @@ void BM_StartParameterServer(benchmark::State& state) {
   double rss = 0;
   double anonymous = 0;
   for (auto _ : state) {
-    Server server(false);
+    Server server;
     if (!server.ok) state.SkipWithError("tfd-ps did not start");
     state.PauseTiming();
     rss = server.StatusMiB("VmRSS");
@@ -82,9 +82,9 @@ void BM_StartParameterServer(benchmark::State& state) {
   state.counters["anon_MiB"] = anonymous;
 }
 
-void PushPull(benchmark::State& state, bool tcp) {
+void PushPull(benchmark::State& state, Transport transport) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
-  Server server(tcp);
+  Server server;
   if (!server.ok) return state.SkipWithError("tfd-ps did not start");
   server.SendMembership();
   tensor::LayoutParts parts;
@@ -93,17 +93,17 @@ void PushPull(benchmark::State& state, bool tcp) {
   parts.tensors = {{"w", {static_cast<int64_t>(bytes / sizeof(float))}}};
   parts.chunk_elements = (1 << 20) / sizeof(float);
   const tensor::Layout layout = *tensor::Layout::Build(parts);
-  std::vector<float> parameters(layout.elements());
-  const std::vector<float> gradient(layout.elements(), 1e-3f);
+  const TestBuffers buffers(layout.elements());
+  std::fill(buffers.gradient.begin(), buffers.gradient.end(), 1e-3f);
   ExchangeOptions options;
   options.task = "worker/0";
   options.generation = 1;
   options.token = "t";
-  options.shards = *ShardAddresses(server.membership);
+  options.shards = *ShardAddresses(server.membership, "ps", transport);
+  options.memory = {buffers.memory.get()};
   options.total_steps = kManySteps;
   const absl::Time deadline = absl::Now() + absl::Minutes(5);
-  auto exchange =
-      Exchange::Open(options, layout, absl::MakeSpan(parameters), deadline);
+  auto exchange = Exchange::Open(options, layout, buffers.parameters, deadline);
   if (!exchange.ok() || !(*exchange)->Initialise(deadline).ok()) {
     return state.SkipWithError("no exchange");
   }
@@ -113,29 +113,36 @@ void PushPull(benchmark::State& state, bool tcp) {
     info.step = step++;
     info.weight = 64;
     const bool ok = (*exchange)->BeginStep(info).ok() &&
-                    (*exchange)->PushAll(gradient.data()).ok() &&
+                    (*exchange)->PushAll(buffers.gradient.data()).ok() &&
                     (*exchange)->WaitStep(deadline).ok();
     if (!ok) state.SkipWithError("the exchange failed");
   }
   state.SetBytesProcessed(state.iterations() * 2 * state.range(0));
 }
 
-void BM_PushPull_unix(benchmark::State& state) { PushPull(state, false); }
-void BM_PushPull_tcp(benchmark::State& state) { PushPull(state, true); }
+void BM_PushPull_memory(benchmark::State& state) {
+  PushPull(state, v1::ExchangeSpec::AUTO);
+}
+void BM_PushPull_unix(benchmark::State& state) {
+  PushPull(state, v1::ExchangeSpec::UNIX);
+}
+void BM_PushPull_tcp(benchmark::State& state) {
+  PushPull(state, v1::ExchangeSpec::TCP);
+}
+
+void Sizes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->RangeMultiplier(4)
+      ->Range(64 << 10, 64 << 20)
+      ->Unit(benchmark::kMicrosecond)
+      ->UseRealTime();
+}
 
 BENCHMARK(BM_StartParameterServer)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
-BENCHMARK(BM_PushPull_unix)
-    ->RangeMultiplier(4)
-    ->Range(64 << 10, 64 << 20)
-    ->Unit(benchmark::kMicrosecond)
-    ->UseRealTime();
-BENCHMARK(BM_PushPull_tcp)
-    ->RangeMultiplier(4)
-    ->Range(64 << 10, 64 << 20)
-    ->Unit(benchmark::kMicrosecond)
-    ->UseRealTime();
+BENCHMARK(BM_PushPull_memory)->Apply(Sizes);
+BENCHMARK(BM_PushPull_unix)->Apply(Sizes);
+BENCHMARK(BM_PushPull_tcp)->Apply(Sizes);
 
 }  // namespace
 }  // namespace tfd::ps

@@ -3,6 +3,7 @@
 #ifndef TFD_PS_CHUNK_H_
 #define TFD_PS_CHUNK_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -40,9 +41,18 @@ struct ChunkContext {
   const Optimizer* optimizer = nullptr;
   v1::OptimizerSpec optimizer_spec;
   SnapshotSink* snapshots = nullptr;
+  std::shared_ptr<ParameterPool> pool;
+  // For messages: which parameter a number belongs to.
+  const tensor::Layout* layout = nullptr;
+  v1::ExchangeSpec::NanPolicy nan = v1::ExchangeSpec::FAIL;
   uint32_t slots = 1;
   // Sums go strictly in the order of slots.
   bool deterministic = false;
+  // A slot at step t goes on when every slot has reached t - staleness. With
+  // BSP, 0 and one update of all slots' sum; else each slot's gradient is an
+  // update of its own.
+  v1::StrategySpec::Sync sync = v1::StrategySpec::BSP;
+  uint64_t staleness = 0;
   int64_t total_steps = 0;
   // Steps between checkpoints; 0: only the last step's.
   int64_t checkpoint_every_steps = 0;
@@ -55,6 +65,8 @@ struct ShardStats {
   // Pushes of a (slot, step, chunk) that was there already.
   std::atomic<uint64_t> pushes_repeated{0};
   std::atomic<uint64_t> requests_refused{0};
+  // Chunks of steps that were left out because of a NaN or an infinity.
+  std::atomic<uint64_t> updates_skipped{0};
   std::atomic<uint64_t> payload_bytes{0};
 };
 
@@ -73,8 +85,12 @@ class Chunk {
   // Before any Deliver.
   absl::Status Restore(const tensor::CheckpointReader& checkpoint);
 
-  // The number of steps applied, and whether there are parameters.
+  // The number of steps applied: of all slots, and of one (without bsp it may
+  // be more); and whether there are parameters.
   uint64_t step() const { return step_.load(std::memory_order_acquire); }
+  uint64_t StepOf(uint32_t slot) const {
+    return std::max(step(), slots_[slot].step.load(std::memory_order_acquire));
+  }
   bool initialised() const {
     return initialised_.load(std::memory_order_acquire);
   }
@@ -85,11 +101,17 @@ class Chunk {
     tensor::ReceivedRequest request;
     ReplyCallback reply;
   };
-  // A seat of the step that is being summed.
+  // A seat of the step that is being summed; without bsp, one that is at a step
+  // of its own.
   struct Slot {
+    // Not bsp: the step it pushes next, and a push that must wait until the
+    // others have come to the checkpoint before it.
+    std::atomic<uint64_t> step{0};
+    std::optional<Item> held_back;
     bool given = false;
     double weight = 0;
-    // Deterministic: what arrived before its turn.
+    // What is summed when the step is complete: all of it where it lies in the
+    // worker's memory, or where the sum has to be in the order of slots.
     tensor::Payload held;
     ReplyCallback push_reply;
     ReplyCallback pull_reply;
@@ -101,9 +123,18 @@ class Chunk {
   void Init(const tensor::ReceivedRequest& request, const ReplyCallback& reply);
   void Pull(const tensor::ChunkRequest& request, ReplyCallback reply);
   void Push(tensor::ReceivedRequest request, ReplyCallback reply);
+  void PushAlone(tensor::ReceivedRequest request, ReplyCallback reply);
+  void ApplyAlone(tensor::ReceivedRequest request, ReplyCallback reply);
+  void GoOnAlone();
+  uint64_t SlowestSlot() const;
+  uint64_t NextCheckpoint() const;
   void Sum(double weight, const tensor::Payload& payload);
   void CompleteStep();
-  void Update();
+  absl::Status Update(uint64_t step, double total_weight);
+  absl::Status SumAndCheck();
+  absl::Status Apply(const UpdateInfo& info, absl::Span<float> updated);
+  absl::Status NotFinite(size_t element) const;
+  void Break(const absl::Status& status);
   void AnswerStep();
   void TakeSnapshot();
   void AnswerPulls();
@@ -136,12 +167,15 @@ class Chunk {
   ParameterRef previous_;
   // Every buffer there is, those that are still being sent among them.
   std::vector<ParameterRef> buffers_;
+  // What was summed on arrival, or room for one block of sums.
   tensor::FloatBuffer sum_;
   std::vector<tensor::FloatBuffer> state_;
   std::vector<Slot> slots_;
   uint32_t given_ = 0;
-  uint32_t next_in_order_ = 0;
+  // Of what is in sum_.
   double total_weight_ = 0;
+  // Why no step is taken any more.
+  absl::Status broken_;
 };
 
 // Whether parameters after `step` steps are a checkpoint.

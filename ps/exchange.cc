@@ -91,6 +91,7 @@ ExchangeImpl::~ExchangeImpl() {
     }
   }
   for (const auto& stream : streams) stream->Close();
+  streams.clear();
   {
     absl::MutexLock lock(&mutex_);
     const auto quiet = [this] {
@@ -216,8 +217,8 @@ void ExchangeImpl::Connect(size_t shard) {
     ++streams_alive_;
   }
   StreamEvents events;
-  events.on_reply = [this, shard](const tensor::ReceivedReply& reply) {
-    OnReply(shard, reply);
+  events.on_reply = [this, shard](tensor::ReceivedReply reply) {
+    OnReply(shard, std::move(reply));
   };
   events.on_closed = [this, shard, connection](const absl::Status& status) {
     OnClosed(shard, connection, status);
@@ -231,7 +232,7 @@ void ExchangeImpl::Connect(size_t shard) {
     absl::MutexLock lock(&mutex_);
     ShardLink& link = links_[shard];
     if (link.closed_connection == connection) {
-      ended_.push_back(stream);
+      ended_.push_back(stream->record());
       return;
     }
     link.stream = stream;
@@ -254,7 +255,7 @@ void ExchangeImpl::OnClosed(size_t shard, uint64_t connection,
   ShardLink& link = links_[shard];
   if (link.connection == connection) {
     link.closed_connection = connection;
-    if (link.stream != nullptr) ended_.push_back(std::move(link.stream));
+    if (link.stream != nullptr) ended_.push_back(link.stream->record());
     LoseLink(link, status);
     if (IsFinal(status)) Fail(Annotate(status, ShardName(shard)));
   }
@@ -364,7 +365,7 @@ tensor::ByteSpan ExchangeImpl::PayloadOf(uint32_t chunk) const {
   return tensor::AsBytes({payload, layout_.ChunkRange(chunk).elements()});
 }
 
-void ExchangeImpl::OnReply(size_t shard, const tensor::ReceivedReply& reply) {
+void ExchangeImpl::OnReply(size_t shard, tensor::ReceivedReply reply) {
   const uint32_t chunk = reply.header.chunk;
   {
     absl::MutexLock lock(&mutex_);
@@ -385,15 +386,39 @@ void ExchangeImpl::OnReply(size_t shard, const tensor::ReceivedReply& reply) {
     }
   }
   if (reply.header.code != 0) return AskAgain(shard, reply.header);
-  // This thread alone has taken this chunk's answer.
-  const tensor::FlatRange range = layout_.ChunkRange(chunk);
+  absl::MutexLock lock(&mutex_);
+  arrived_.push_back({shard, std::move(reply)});
+}
+
+// On the thread that waits: whoever computes is done with the parameters.
+void ExchangeImpl::TakeArrived(Arrived& arrived) {
+  const tensor::ReceivedReply& reply = arrived.reply;
+  const tensor::FlatRange range = layout_.ChunkRange(reply.header.chunk);
   if (reply.payload.size_bytes() > 0) {
     tensor::CopyFloats(reply.payload.spans(),
                        parameters_.subspan(range.begin, range.elements()));
+    if (!reply.payload.Unchanged()) {
+      return TakeBack(arrived.shard, reply.header);
+    }
   }
   absl::MutexLock lock(&mutex_);
   stats_.bytes_copied += reply.payload.size_bytes();
   --round_.unanswered;
+}
+
+// The shard has gone on while its memory was read here: what was read is worth
+// nothing.
+void ExchangeImpl::TakeBack(size_t shard, const tensor::ChunkReply& reply) {
+  {
+    absl::MutexLock lock(&mutex_);
+    chunks_[reply.chunk].answered = false;
+    if (++chunks_[reply.chunk].aborted >= kMaxAborted) {
+      return Fail(absl::AbortedError(
+          absl::StrCat(ShardName(shard), " has changed chunk ", reply.chunk,
+                       " ", kMaxAborted, " times while it was read")));
+    }
+  }
+  AskAgain(shard, reply);
 }
 
 absl::Status ExchangeImpl::CheckReply(
@@ -435,16 +460,24 @@ void ExchangeImpl::AskAgain(size_t shard, const tensor::ChunkReply& reply) {
 }
 
 absl::Status ExchangeImpl::WaitRound(absl::Time deadline) {
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto done = [this] {
-      mutex_.AssertReaderHeld();
-      return !failed_.ok() || round_.unanswered == 0;
-    };
-    const bool in_time =
-        mutex_.AwaitWithDeadline(absl::Condition(&done), deadline);
-    if (!failed_.ok()) return failed_;
-    if (!in_time) return absl::DeadlineExceededError(DescribeWait(absl::Now()));
+  while (true) {
+    std::vector<Arrived> arrived;
+    {
+      absl::MutexLock lock(&mutex_);
+      const auto more = [this] {
+        mutex_.AssertReaderHeld();
+        return !failed_.ok() || !arrived_.empty() || round_.unanswered == 0;
+      };
+      const bool in_time =
+          mutex_.AwaitWithDeadline(absl::Condition(&more), deadline);
+      if (!failed_.ok()) return failed_;
+      if (!in_time) {
+        return absl::DeadlineExceededError(DescribeWait(absl::Now()));
+      }
+      if (arrived_.empty()) break;
+      arrived.swap(arrived_);
+    }
+    for (Arrived& reply : arrived) TakeArrived(reply);
   }
   TFD_RETURN_IF_ERROR(WaitForOldPayloads(deadline));
   absl::MutexLock lock(&mutex_);
@@ -456,20 +489,20 @@ absl::Status ExchangeImpl::WaitRound(absl::Time deadline) {
 // that the request was read to its end.
 absl::Status ExchangeImpl::WaitForOldPayloads(absl::Time deadline) {
   while (true) {
-    std::shared_ptr<ShardStream> stream;
+    std::shared_ptr<StreamRecord> record;
     {
       absl::MutexLock lock(&mutex_);
       if (ended_.empty()) return absl::OkStatus();
-      stream = ended_.back();
+      record = ended_.back();
     }
-    if (!stream->WaitUntilReleased(deadline)) {
+    if (!record->WaitUntilReleased(deadline)) {
       return absl::DeadlineExceededError(
           "a connection that was lost still holds tensors that were sent");
     }
     absl::MutexLock lock(&mutex_);
-    stats_.bytes_sent += stream->bytes_sent();
-    stats_.bytes_received += stream->bytes_received();
-    ended_.erase(std::find(ended_.begin(), ended_.end(), stream));
+    stats_.bytes_sent += record->bytes_sent;
+    stats_.bytes_received += record->bytes_received;
+    ended_.erase(std::find(ended_.begin(), ended_.end(), record));
   }
 }
 
@@ -554,13 +587,16 @@ absl::Status ExchangeImpl::WaitStep(absl::Time deadline) {
 ExchangeStats ExchangeImpl::stats() const {
   absl::MutexLock lock(&mutex_);
   ExchangeStats stats = stats_;
-  const auto add = [&stats](const std::shared_ptr<ShardStream>& stream) {
-    if (stream == nullptr) return;
-    stats.bytes_sent += stream->bytes_sent();
-    stats.bytes_received += stream->bytes_received();
+  const auto add = [&stats](const StreamRecord& record) {
+    stats.bytes_sent += record.bytes_sent;
+    stats.bytes_received += record.bytes_received;
   };
-  for (const ShardLink& link : links_) add(link.stream);
-  for (const auto& stream : ended_) add(stream);
+  for (const ShardLink& link : links_) {
+    if (link.stream == nullptr) continue;
+    add(*link.stream->record());
+    stats.shards_in_place += link.stream->record()->in_place ? 1 : 0;
+  }
+  for (const auto& record : ended_) add(*record);
   return stats;
 }
 

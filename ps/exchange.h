@@ -30,6 +30,7 @@ class ExchangeImpl final : public Exchange {
   // Until every shard is open; names those that are not.
   absl::Status WaitUntilOpen(absl::Time deadline);
 
+  const tensor::Layout& layout() const override { return layout_; }
   int64_t step() const override;
   bool initialised() const override;
   absl::Status Initialise(absl::Time deadline) override;
@@ -72,6 +73,11 @@ class ExchangeImpl final : public Exchange {
     uint32_t unanswered = 0;
     bool active = false;
   };
+  // An answer whose parameters have not been copied yet.
+  struct Arrived {
+    size_t shard;
+    tensor::ReceivedReply reply;
+  };
   struct OpenResult {
     size_t shard;
     absl::StatusOr<v1::OpenResponse> response;
@@ -89,10 +95,12 @@ class ExchangeImpl final : public Exchange {
   void Connect(size_t shard);
 
   // The channels' threads.
-  void OnReply(size_t shard, const tensor::ReceivedReply& reply);
+  void OnReply(size_t shard, tensor::ReceivedReply reply);
   absl::Status CheckReply(size_t shard,
                           const tensor::ReceivedReply& reply) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void TakeArrived(Arrived& arrived);
+  void TakeBack(size_t shard, const tensor::ChunkReply& reply);
   void AskAgain(size_t shard, const tensor::ChunkReply& reply);
   void OnClosed(size_t shard, uint64_t connection, const absl::Status& status);
 
@@ -122,7 +130,7 @@ class ExchangeImpl final : public Exchange {
 
   const ExchangeOptions options_;
   const tensor::Layout layout_;
-  // Each chunk is written by the one thread that has taken its answer.
+  // Written in Initialise and WaitStep alone.
   const absl::Span<float> parameters_;
   v1::OpenRequest open_request_;
 
@@ -133,8 +141,9 @@ class ExchangeImpl final : public Exchange {
   std::deque<OpenResult> open_results_ ABSL_GUARDED_BY(mutex_);
   size_t opens_under_way_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t streams_alive_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Ended streams whose payloads may still be read by gRPC.
-  std::vector<std::shared_ptr<ShardStream>> ended_ ABSL_GUARDED_BY(mutex_);
+  // Of streams that have ended, whose payloads may still be read by gRPC.
+  std::vector<std::shared_ptr<StreamRecord>> ended_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Arrived> arrived_ ABSL_GUARDED_BY(mutex_);
   std::vector<ChunkState> chunks_ ABSL_GUARDED_BY(mutex_);
   Round round_ ABSL_GUARDED_BY(mutex_);
   bool have_parameters_ ABSL_GUARDED_BY(mutex_) = false;

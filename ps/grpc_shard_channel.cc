@@ -3,7 +3,6 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/client_callback.h>
 
-#include <atomic>
 #include <deque>
 #include <utility>
 
@@ -21,38 +20,28 @@ namespace {
 
 constexpr char kExchangeMethod[] = "/tfd.v1.Shard/Exchange";
 
-// Counts payloads that gRPC still holds. Outlives the stream: gRPC lets go of
-// them late.
-class PayloadGate {
+void ReleasePayload(void* argument) {
+  const std::unique_ptr<std::shared_ptr<StreamRecord>> record(
+      static_cast<std::shared_ptr<StreamRecord>*>(argument));
+  (*record)->Release();
+}
+
+// Held as long as the stream: its call, and the channel that the call refers
+// to, are gone when nothing is held any more. (A channel must not end on a
+// thread of gRPC's, where the last reference to a call is dropped.)
+class RecordHold {
  public:
-  void Enter() {
-    absl::MutexLock lock(&mutex_);
-    ++inside_;
+  explicit RecordHold(std::shared_ptr<StreamRecord> record)
+      : record_(std::move(record)) {
+    record_->Hold();
   }
-  void Leave() {
-    absl::MutexLock lock(&mutex_);
-    --inside_;
-  }
-  bool WaitUntilEmpty(absl::Time deadline) {
-    const auto empty = [this] {
-      mutex_.AssertReaderHeld();
-      return inside_ == 0;
-    };
-    return mutex_.LockWhenWithDeadline(absl::Condition(&empty), deadline)
-               ? (mutex_.Unlock(), true)
-               : (mutex_.Unlock(), false);
-  }
+  ~RecordHold() { record_->Release(); }
+  RecordHold(const RecordHold&) = delete;
+  RecordHold& operator=(const RecordHold&) = delete;
 
  private:
-  absl::Mutex mutex_;
-  int64_t inside_ ABSL_GUARDED_BY(mutex_) = 0;
+  const std::shared_ptr<StreamRecord> record_;
 };
-
-void LeaveGate(void* argument) {
-  const std::unique_ptr<std::shared_ptr<PayloadGate>> gate(
-      static_cast<std::shared_ptr<PayloadGate>*>(argument));
-  (*gate)->Leave();
-}
 
 // Owns itself until OnDone. A hold keeps the call open for writes that start
 // outside of gRPC's callbacks; it is removed when no more can start.
@@ -62,7 +51,10 @@ class GrpcStream final
       public std::enable_shared_from_this<GrpcStream> {
  public:
   GrpcStream(StreamEvents events, size_t max_payload_bytes)
-      : events_(std::move(events)), max_payload_bytes_(max_payload_bytes) {}
+      : ShardStream(/*in_place=*/false),
+        hold_(record()),
+        events_(std::move(events)),
+        max_payload_bytes_(max_payload_bytes) {}
 
   void Start(const std::shared_ptr<grpc::Channel>& channel,
              const ShardChannelOptions& options) {
@@ -96,12 +88,6 @@ class GrpcStream final
     GoOn();
   }
 
-  bool WaitUntilReleased(absl::Time deadline) override {
-    return gate_->WaitUntilEmpty(deadline);
-  }
-  uint64_t bytes_sent() const override { return bytes_sent_.load(); }
-  uint64_t bytes_received() const override { return bytes_received_.load(); }
-
   void OnReadDone(bool ok) override {
     if (!ok) {
       {
@@ -110,7 +96,7 @@ class GrpcStream final
       }
       return GoOn();
     }
-    bytes_received_ += reply_.Length();
+    record()->bytes_received += reply_.Length();
     absl::StatusOr<tensor::ReceivedReply> reply =
         tensor::ParseChunkReply(reply_, max_payload_bytes_);
     reply_.Clear();
@@ -176,26 +162,24 @@ class GrpcStream final
       }
     }
     if (write) {
-      gate_->Enter();
+      record()->Hold();
       request_ = tensor::EncodeChunkRequest(
           next.header, next.payload,
-          {&LeaveGate, new std::shared_ptr<PayloadGate>(gate_)});
-      bytes_sent_ += request_.Length();
+          {&ReleasePayload, new std::shared_ptr<StreamRecord>(record())});
+      record()->bytes_sent += request_.Length();
       StartWrite(&request_);
     }
     if (remove_hold) RemoveHold();
   }
 
+  const RecordHold hold_;  // first, so that it ends last
   StreamEvents events_;
   const size_t max_payload_bytes_;
-  const std::shared_ptr<PayloadGate> gate_ = std::make_shared<PayloadGate>();
   std::shared_ptr<GrpcStream> self_;
   grpc::ClientContext context_;
   // Belong to the read and the write under way.
   grpc::ByteBuffer reply_;
   grpc::ByteBuffer request_;
-  std::atomic<uint64_t> bytes_sent_{0};
-  std::atomic<uint64_t> bytes_received_{0};
 
   absl::Mutex mutex_;
   // Bounded by the chunks of a step: each is pushed once.
@@ -267,6 +251,25 @@ class GrpcShardChannel final : public ShardChannel {
 };
 
 }  // namespace
+
+void StreamRecord::Hold() {
+  absl::MutexLock lock(&mutex_);
+  ++holds_;
+}
+
+void StreamRecord::Release() {
+  absl::MutexLock lock(&mutex_);
+  --holds_;
+}
+
+bool StreamRecord::WaitUntilReleased(absl::Time deadline) {
+  absl::MutexLock lock(&mutex_);
+  const auto released = [this] {
+    mutex_.AssertReaderHeld();
+    return holds_ == 0;
+  };
+  return mutex_.AwaitWithDeadline(absl::Condition(&released), deadline);
+}
 
 std::unique_ptr<ShardChannel> MakeGrpcShardChannel(
     ShardChannelOptions options) {

@@ -4,10 +4,11 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 #include "absl/types/span.h"
-#include "tensor/float_buffer.h"
+#include "ps/parameter_pool.h"
 
 namespace tfd::ps {
 
@@ -20,8 +21,9 @@ namespace tfd::ps {
 class ParameterRef {
  public:
   ParameterRef() = default;
-  static ParameterRef Allocate(size_t elements) {
-    return ParameterRef(new Shared(elements));
+  static ParameterRef Allocate(const std::shared_ptr<ParameterPool>& pool,
+                               size_t elements) {
+    return ParameterRef(new Shared(pool, elements));
   }
   ParameterRef(const ParameterRef& other) : shared_(other.shared_) {
     if (shared_ != nullptr) {
@@ -42,15 +44,44 @@ class ParameterRef {
   bool operator==(const ParameterRef& other) const {
     return shared_ == other.shared_;
   }
-  absl::Span<const float> span() const { return shared_->buffer.span(); }
+  absl::Span<const float> span() const { return shared_->block.floats; }
+
+  // What a peer on this host needs to read it; segment 0 where it cannot.
+  SharedPlace place() const {
+    const PoolBlock& block = shared_->block;
+    SharedPlace place;
+    if (block.segment == 0) return place;
+    place.segment = block.segment;
+    place.offset = block.offset;
+    place.bytes = block.floats.size() * sizeof(float);
+    place.version = block.version->load(std::memory_order_relaxed);
+    place.version_offset = block.offset - kCacheLineBytes;
+    return place;
+  }
+  const ParameterPool& pool() const { return *shared_->pool; }
 
   // Nobody has another reference, and all that others did with theirs has
   // happened before.
   bool IsUnique() const {
     return shared_->references.load(std::memory_order_acquire) == 1;
   }
-  // For the owner, while nobody else has a reference.
-  absl::Span<float> writable() { return shared_->buffer.span(); }
+  // For the owner, while nobody else has a reference. A peer that still reads
+  // the former content finds afterwards that it has changed. (A seqlock's
+  // writer.)
+  absl::Span<float> BeginWrite() {
+    const PoolBlock& block = shared_->block;
+    if (block.version != nullptr) {
+      block.version->fetch_add(1, std::memory_order_relaxed);
+      std::atomic_thread_fence(std::memory_order_release);
+    }
+    return block.floats;
+  }
+  void EndWrite() {
+    const PoolBlock& block = shared_->block;
+    if (block.version != nullptr) {
+      block.version->fetch_add(1, std::memory_order_release);
+    }
+  }
 
   // Gives the reference away as a pointer, for C callbacks: Release is called
   // with it exactly once.
@@ -59,9 +90,12 @@ class ParameterRef {
 
  private:
   struct Shared {
-    explicit Shared(size_t elements) : buffer(elements) {}
+    Shared(std::shared_ptr<ParameterPool> from, size_t elements)
+        : pool(std::move(from)), block(pool->Allocate(elements)) {}
+    ~Shared() { pool->Free(block); }
     std::atomic<int> references{1};
-    tensor::FloatBuffer buffer;
+    const std::shared_ptr<ParameterPool> pool;
+    const PoolBlock block;
   };
   explicit ParameterRef(Shared* shared) : shared_(shared) {}
   static void Drop(Shared* shared) {

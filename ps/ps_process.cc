@@ -15,15 +15,11 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/log.h"
-#include "common/net/server.h"
 #include "common/random.h"
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
 #include "common/version.h"
-#include "ps/checkpoint_keeper.h"
-#include "ps/shard_host.h"
-#include "ps/shard_service.h"
-#include "tensor/checkpoint.h"
+#include "ps/shard_task.h"
 
 namespace tfd::ps {
 namespace {
@@ -37,8 +33,8 @@ constexpr int kMmapThresholdBytes = 1 << 30;
 constexpr int kTrimThresholdBytes = 0x7fffffff;
 constexpr int kTopPadBytes = 256 << 20;
 
-// Owns everything of one parameter server. Threads: this one (waits), gRPC's,
-// shard-host, snapshot, checkpoints (ps/0) and the link's.
+// Owns everything of one parameter server. Threads: this one (waits), the
+// shard's and the link's.
 class PsProcess {
  public:
   PsProcess(const TaskEnvironment& environment, Interrupt* interrupt)
@@ -46,61 +42,17 @@ class PsProcess {
   ~PsProcess() { Stop(); }
 
   absl::Status Run() {
-    TFD_ASSIGN_OR_RETURN(store_, tensor::CheckpointStore::Open(
-                                     environment_.spec.storage().uri()));
-    std::optional<v1::CheckpointRef> restore;
-    if (environment_.number == 0) {
-      TFD_ASSIGN_OR_RETURN(restore, PrepareStorage(environment_.spec, *store_));
-      MakeKeeper();
-    }
-    MakeHost();
-    TFD_RETURN_IF_ERROR(StartServer());
-    StartLink(restore);
+    ShardTask::Events events;
+    events.send = [this](v1::TaskMessage message) { Send(std::move(message)); };
+    events.on_failed = [this](const absl::Status& status) { End(status); };
+    TFD_ASSIGN_OR_RETURN(shard_,
+                         ShardTask::Start(environment_, std::move(events)));
+    StartLink();
     return WaitForTheEnd();
   }
 
  private:
-  void MakeKeeper() {
-    CheckpointKeeper::Events events;
-    events.manifest = [this](int64_t step) { return host_->Manifest(step); };
-    events.on_written = [this](const v1::CheckpointRef& checkpoint) {
-      v1::TaskMessage message;
-      *message.mutable_manifest_written()->mutable_checkpoint() = checkpoint;
-      Send(std::move(message));
-    };
-    events.on_failed = [this](const absl::Status& status) { End(status); };
-    keeper_ = std::make_unique<CheckpointKeeper>(environment_.job, &*store_,
-                                                 std::move(events));
-  }
-
-  void MakeHost() {
-    ShardHostOptions options;
-    options.task = environment_.task;
-    options.shard = static_cast<uint32_t>(environment_.number);
-    options.generation = environment_.generation;
-    options.spec = environment_.spec;
-    host_ = std::make_unique<ShardHost>(
-        std::move(options), &*store_,
-        [this](int64_t step, const absl::StatusOr<v1::ShardFile>& file) {
-          OnSaved(step, file);
-        },
-        [this](const absl::Status& status) { End(status); });
-  }
-
-  absl::Status StartServer() {
-    service_ = MakeShardService(host_.get(), environment_.token);
-    net::ServerOptions options;
-    options.max_message_bytes = kMaxShardMessageBytes;
-    // Short, because the path of a socket may be: the folder is shared by all
-    // jobs' tasks on this node.
-    options.unix_path =
-        absl::StrCat(environment_.socket_folder, "/", RandomId(), ".sock");
-    TFD_ASSIGN_OR_RETURN(server_,
-                         net::Server::Start(options, {service_.get()}));
-    return absl::OkStatus();
-  }
-
-  void StartLink(const std::optional<v1::CheckpointRef>& restore) {
+  void StartLink() {
     CoordinatorLinkOptions options;
     options.coordinator = environment_.coordinator;
     options.token = environment_.token;
@@ -111,10 +63,12 @@ class PsProcess {
     hello.set_generation(environment_.generation);
     hello.set_incarnation(RandomUint64());
     hello.set_pid(getpid());
-    *hello.mutable_endpoint() = server_->endpoint();
-    if (restore.has_value()) *hello.mutable_restore() = *restore;
+    *hello.mutable_endpoint() = shard_->endpoint();
+    if (shard_->restore().has_value()) {
+      *hello.mutable_restore() = *shard_->restore();
+    }
     options.on_command = [this](const v1::TaskCommand& command) {
-      OnCommand(command);
+      shard_->OnCommand(command);
     };
     options.on_lost = [this](const absl::Status& status) { End(status); };
     // Under the lock, so that nothing is sent before the link is there.
@@ -123,8 +77,6 @@ class PsProcess {
   }
 
   absl::Status WaitForTheEnd() {
-    spdlog::info("serves at {} and {}", server_->endpoint().unix_path(),
-                 server_->endpoint().tcp());
     const int signal_number = interrupt_->Wait(absl::InfiniteDuration());
     absl::MutexLock lock(&mutex_);
     if (signal_number != 0) {
@@ -132,32 +84,6 @@ class PsProcess {
           absl::StrCat("stopped by signal ", signal_number));
     }
     return ended_.value_or(absl::InternalError("woken without a reason"));
-  }
-
-  void OnCommand(const v1::TaskCommand& command) {
-    switch (command.command_case()) {
-      case v1::TaskCommand::kMembership:
-        return host_->SetMembership(command.membership());
-      case v1::TaskCommand::kWriteManifest:
-        if (keeper_) keeper_->WriteManifest(command.write_manifest());
-        return;
-      case v1::TaskCommand::kCommitted:
-        if (keeper_) keeper_->Commit(command.committed());
-        return;
-      default:
-        return;  // for workers
-    }
-  }
-
-  void OnSaved(int64_t step, const absl::StatusOr<v1::ShardFile>& file) {
-    if (!file.ok()) {
-      return End(Annotate(file.status(),
-                          absl::StrCat("the checkpoint of step ", step)));
-    }
-    v1::TaskMessage message;
-    message.mutable_shard_saved()->set_step(step);
-    *message.mutable_shard_saved()->mutable_file() = *file;
-    Send(std::move(message));
   }
 
   void Send(v1::TaskMessage message) {
@@ -174,8 +100,8 @@ class PsProcess {
     interrupt_->Wake();
   }
 
-  // Whoever calls others is stopped before them: the link calls host and
-  // keeper; host and keeper send over the link, if it is still there.
+  // The link calls the shard; the shard sends over the link, if it is still
+  // there.
   void Stop() {
     std::unique_ptr<CoordinatorLink> link;
     {
@@ -183,19 +109,12 @@ class PsProcess {
       link = std::move(link_);
     }
     link.reset();
-    if (host_) host_->Stop();
-    server_.reset();
-    keeper_.reset();
-    host_.reset();
+    shard_.reset();
   }
 
   const TaskEnvironment& environment_;
   Interrupt* const interrupt_;
-  std::optional<tensor::CheckpointStore> store_;
-  std::unique_ptr<CheckpointKeeper> keeper_;
-  std::unique_ptr<ShardHost> host_;
-  std::unique_ptr<grpc::Service> service_;
-  std::unique_ptr<net::Server> server_;
+  std::unique_ptr<ShardTask> shard_;
 
   absl::Mutex mutex_;
   std::unique_ptr<CoordinatorLink> link_ ABSL_GUARDED_BY(mutex_);

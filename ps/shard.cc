@@ -33,6 +33,18 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
   context_.optimizer = optimizer_.get();
   context_.optimizer_spec = options_.optimizer;
   context_.snapshots = snapshots;
+  context_.layout = &layout_;
+  context_.nan = options_.nan;
+  if (options_.strategy.sync() != v1::StrategySpec::SYNC_UNSPECIFIED) {
+    context_.sync = options_.strategy.sync();
+  }
+  context_.staleness = options_.strategy.staleness();
+  size_t elements = 0;
+  for (const uint32_t chunk : layout_.ChunksOf(options_.shard)) {
+    elements += layout_.ChunkRange(chunk).elements();
+  }
+  context_.pool = std::make_shared<ParameterPool>(elements * sizeof(float),
+                                                  options_.share_memory);
   context_.slots = layout_.slots();
   context_.deterministic = options_.deterministic;
   context_.total_steps = options_.total_steps;
@@ -146,6 +158,12 @@ absl::Status Shard::CheckPush(const tensor::ReceivedRequest& request,
 int64_t Shard::step() const {
   uint64_t step = chunks_.empty() ? 0 : chunks_[0]->step();
   for (const auto& chunk : chunks_) step = std::min(step, chunk->step());
+  return static_cast<int64_t>(step);
+}
+
+int64_t Shard::StepOf(uint32_t slot) const {
+  uint64_t step = chunks_.empty() ? 0 : chunks_[0]->StepOf(slot);
+  for (const auto& chunk : chunks_) step = std::min(step, chunk->StepOf(slot));
   return static_cast<int64_t>(step);
 }
 

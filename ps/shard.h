@@ -27,8 +27,12 @@ struct ShardOptions {
   // With defaults.
   v1::OptimizerSpec optimizer;
   bool deterministic = false;
+  v1::StrategySpec strategy;
+  v1::ExchangeSpec::NanPolicy nan = v1::ExchangeSpec::FAIL;
   int64_t total_steps = 0;
   int64_t checkpoint_every_steps = 0;
+  // Parameters lie where peers on this host can read them.
+  bool share_memory = true;
 };
 
 // Thread-safe; requests for different chunks go on in parallel.
@@ -49,8 +53,9 @@ class Shard {
   // of another generation, is refused by an answer that names the field.
   void Handle(tensor::ReceivedRequest request, ReplyCallback reply);
 
-  // The number of steps that every chunk has applied.
+  // The number of steps that every chunk has applied, of all slots and of one.
   int64_t step() const;
+  int64_t StepOf(uint32_t slot) const;
   // Every chunk has parameters.
   bool initialised() const;
 

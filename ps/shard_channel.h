@@ -1,16 +1,21 @@
-// How an exchange reaches one shard: a handshake and streams of requests. gRPC
-// is one way; a shard in this process and shared memory are others to come.
+// How an exchange reaches one shard: a handshake and streams of requests. gRPC,
+// memory shared with a process of this host, or a shard in this process.
 #ifndef TFD_PS_SHARD_CHANNEL_H_
 #define TFD_PS_SHARD_CHANNEL_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/shared_memory.h"
 #include "tensor/chunk_codec.h"
 #include "tfd/v1/shard.pb.h"
 
@@ -23,9 +28,34 @@ struct StreamEvents {
   std::function<void(const absl::Status&)> on_closed;
 };
 
+// What is known of a stream, also after its end. Thread-safe.
+class StreamRecord {
+ public:
+  explicit StreamRecord(bool in_place) : in_place(in_place) {}
+
+  // Payloads stay where they are.
+  const bool in_place;
+  // On the wire so far, without what transports add.
+  std::atomic<uint64_t> bytes_sent{0};
+  std::atomic<uint64_t> bytes_received{0};
+
+  // Something reads a payload that was sent, or will; no longer.
+  void Hold();
+  void Release();
+  // Until nobody reads a payload any more; false at `deadline`. Whoever waits
+  // must not keep the stream: gRPC may let go of a message only with its call.
+  bool WaitUntilReleased(absl::Time deadline);
+
+ private:
+  absl::Mutex mutex_;
+  int64_t holds_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
 // Thread-safe.
 class ShardStream {
  public:
+  explicit ShardStream(bool in_place)
+      : record_(std::make_shared<StreamRecord>(in_place)) {}
   virtual ~ShardStream() = default;
   // Never blocks. `payload` is read where it is, until it is on its way; after
   // the stream was closed the request is dropped.
@@ -33,11 +63,10 @@ class ShardStream {
                     tensor::ByteSpan payload) = 0;
   // Ends it; on_closed still comes.
   virtual void Close() = 0;
-  // Until nobody reads a payload of this stream any more; false at `deadline`.
-  virtual bool WaitUntilReleased(absl::Time deadline) = 0;
-  // On the wire so far, without what transports add.
-  virtual uint64_t bytes_sent() const = 0;
-  virtual uint64_t bytes_received() const = 0;
+  const std::shared_ptr<StreamRecord>& record() const { return record_; }
+
+ private:
+  const std::shared_ptr<StreamRecord> record_;
 };
 
 struct ShardChannelOptions {
@@ -48,6 +77,12 @@ struct ShardChannelOptions {
   uint64_t generation = 0;
   // Larger payloads in answers are refused.
   size_t max_payload_bytes = 0;
+  // Where a shard on this host hands out memory; see v1::Endpoint.
+  std::string memory_path;
+  // Where payloads lie. Outlives the channel.
+  std::vector<const SharedMemory*> memory;
+  // Requests that may be unanswered at a time.
+  size_t max_in_flight = 0;
 };
 
 // Thread-safe.
@@ -65,6 +100,16 @@ class ShardChannel {
 };
 
 std::unique_ptr<ShardChannel> MakeGrpcShardChannel(ShardChannelOptions options);
+
+// Opens over `fallback`, and then exchanges through memory; where that fails,
+// its reason is logged and `fallback` does all.
+std::unique_ptr<ShardChannel> MakeSharedShardChannel(
+    ShardChannelOptions options, std::unique_ptr<ShardChannel> fallback);
+
+class ShardHost;
+// To a shard in this process: requests are calls. `host` outlives the channel,
+// payloads outlive the host.
+std::unique_ptr<ShardChannel> MakeLocalShardChannel(ShardHost* host);
 
 }  // namespace tfd::ps
 

@@ -13,8 +13,6 @@
 namespace tfd::ps {
 namespace {
 
-constexpr char kShardRolePrefix[] = "ps/";
-
 absl::Status CheckOptions(const ExchangeOptions& options,
                           const tensor::Layout& layout,
                           absl::Span<float> parameters) {
@@ -46,19 +44,29 @@ absl::Status CheckOptions(const ExchangeOptions& options,
 }  // namespace
 
 absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
-    const v1::Membership& membership) {
+    const v1::Membership& membership, absl::string_view role,
+    Transport transport) {
+  const std::string prefix = absl::StrCat(role, "/");
   std::map<int, ShardAddress> by_number;
   for (const v1::Member& member : membership.members()) {
     absl::string_view number_text = member.task();
     int number = 0;
-    if (!absl::ConsumePrefix(&number_text, kShardRolePrefix)) continue;
+    if (!absl::ConsumePrefix(&number_text, prefix)) continue;
     if (!absl::SimpleAtoi(number_text, &number)) {
       return absl::InvalidArgumentError(absl::StrCat(
           "the membership has a task of a strange name: ", member.task()));
     }
-    absl::StatusOr<std::string> target = net::DialTarget(member.endpoint());
+    v1::Endpoint endpoint = member.endpoint();
+    if (transport == v1::ExchangeSpec::TCP) endpoint.clear_unix_path();
+    absl::StatusOr<std::string> target = net::DialTarget(endpoint);
     if (!target.ok()) return Annotate(target.status(), member.task());
-    by_number[number] = {member.task(), *std::move(target)};
+    ShardAddress& address = by_number[number];
+    address.task = member.task();
+    address.target = *std::move(target);
+    if (transport == v1::ExchangeSpec::AUTO &&
+        endpoint.host_id() == net::HostId()) {
+      address.memory_path = endpoint.memory_path();
+    }
   }
   std::vector<ShardAddress> shards;
   for (auto& [number, address] : by_number) {
@@ -66,7 +74,7 @@ absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
   }
   if (shards.empty()) {
     return absl::InvalidArgumentError(
-        "the membership has no parameter server (role ps)");
+        absl::StrCat("the membership has no task of role ", role));
   }
   return shards;
 }
@@ -77,13 +85,27 @@ absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
   TFD_RETURN_IF_ERROR(CheckOptions(options, layout, parameters));
   std::vector<std::unique_ptr<ShardChannel>> channels;
   for (const ShardAddress& shard : options.shards) {
+    if (options.own_shard != nullptr && shard.task == options.task) {
+      channels.push_back(MakeLocalShardChannel(options.own_shard));
+      continue;
+    }
     ShardChannelOptions channel;
     channel.target = shard.target;
     channel.token = options.token;
     channel.slot = options.slot;
     channel.generation = options.generation;
     channel.max_payload_bytes = layout.chunk_elements() * sizeof(float);
-    channels.push_back(MakeGrpcShardChannel(std::move(channel)));
+    std::unique_ptr<ShardChannel> over_sockets = MakeGrpcShardChannel(channel);
+    if (shard.memory_path.empty() || options.memory.empty()) {
+      channels.push_back(std::move(over_sockets));
+      continue;
+    }
+    channel.memory_path = shard.memory_path;
+    channel.memory = options.memory;
+    // A push and a pull of each chunk.
+    channel.max_in_flight = 2 * layout.chunks();
+    channels.push_back(
+        MakeSharedShardChannel(std::move(channel), std::move(over_sockets)));
   }
   auto exchange = std::make_unique<ExchangeImpl>(options, layout, parameters,
                                                  std::move(channels), deadline);

@@ -7,9 +7,8 @@
 //   for each step t from exchange->step():
 //     compute the gradient of batch k into `gradient`
 //     exchange->BeginStep({.step = t, .weight = records, .batch = k});
-//     exchange->PushAll(gradient);             // or PushChunk as they get
-//     ready exchange->WaitStep(deadline);            // `parameters` are the
-//     new ones
+//     exchange->PushAll(gradient);   // or PushChunk, as they get ready
+//     exchange->WaitStep(deadline);  // `parameters` are the new ones
 #ifndef TFD_PS_SHARD_CLIENT_H_
 #define TFD_PS_SHARD_CLIENT_H_
 
@@ -20,23 +19,35 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "common/shared_memory.h"
 #include "tensor/layout.h"
+#include "tfd/v1/job_spec.pb.h"
 #include "tfd/v1/task.pb.h"
 
 namespace tfd::ps {
+
+class ShardHost;
 
 // One shard server and how to reach it.
 struct ShardAddress {
   std::string task;    // ps/0
   std::string target;  // as net::Dial takes it
+  // On this host only: where memory is shared; else empty.
+  std::string memory_path;
 };
 
-// The tasks of role ps of a membership, in the order of their numbers, each
-// with the target to dial from here (a Unix socket on the same host).
+// How tensors may travel. AUTO takes the fastest that both sides have; the
+// others leave out what is faster, for measurements and tests.
+using Transport = v1::ExchangeSpec::Transport;
+
+// The tasks of `role` of a membership, in the order of their numbers, each with
+// the target to dial from here.
 absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
-    const v1::Membership& membership);
+    const v1::Membership& membership, absl::string_view role,
+    Transport transport);
 
 struct ExchangeOptions {
   // This worker.
@@ -48,6 +59,12 @@ struct ExchangeOptions {
   uint32_t slot = 0;
   // In the order of layout.group().shards().
   std::vector<ShardAddress> shards;
+  // Where parameters and gradients lie, so that shards on this host read them
+  // in place. Outlives the exchange. Empty: tensors go over sockets.
+  std::vector<const SharedMemory*> memory;
+  // The shard of this very task (all-reduce): members[slot] is its name too.
+  // Its host outlives the exchange; the buffers outlive its host.
+  ShardHost* own_shard = nullptr;
   // The length of the training; the same for every worker.
   int64_t total_steps = 0;
   int64_t steps_per_epoch = 0;
@@ -83,6 +100,9 @@ struct ExchangeStats {
   // In WaitStep.
   absl::Duration waited;
   uint64_t reconnects = 0;
+  // Of the shards connected now, those with which tensors are exchanged where
+  // they lie in memory.
+  size_t shards_in_place = 0;
 };
 
 // Thread-safe: chunks may be pushed from any thread. One step at a time.
@@ -99,6 +119,7 @@ class Exchange {
       absl::Span<float> parameters, absl::Time deadline);
   virtual ~Exchange() = default;
 
+  virtual const tensor::Layout& layout() const = 0;
   // The step to take next: 0, or that of the checkpoint the shards restored.
   virtual int64_t step() const = 0;
   // The shards had parameters already (restored, or another incarnation of
@@ -115,8 +136,8 @@ class Exchange {
 
   // The gradient of one chunk (layout.ChunkRange(chunk).elements() floats) is
   // ready. Never blocks and copies nothing: `gradient` stays as it is until
-  // WaitStep has returned. From now on the chunk's part of `parameters` may be
-  // overwritten with the new ones at any moment. Once per chunk and step.
+  // WaitStep has returned. `parameters` stay as they are until WaitStep is
+  // called: backward may go on. Once per chunk and step.
   virtual absl::Status PushChunk(uint32_t chunk, const float* gradient) = 0;
   // Every chunk of this step that has not been pushed, from the flat gradient
   // (layout.elements() floats).

@@ -114,7 +114,8 @@ absl::StatusOr<v1::OpenResponse> ShardHost::Answer(
     }
   }
   v1::OpenResponse response;
-  response.set_step(shard()->step());
+  TFD_ASSIGN_OR_RETURN(const uint32_t slot, layout.SlotOf(request.task()));
+  response.set_step(shard()->StepOf(slot));
   response.set_initialised(shard()->initialised());
   return response;
 }
@@ -155,6 +156,8 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
   options.generation = options_.generation;
   options.optimizer = options_.spec.optimizer();
   options.deterministic = options_.spec.deterministic();
+  options.strategy = options_.spec.strategy();
+  options.nan = options_.spec.exchange().nan();
   options.total_steps = request.total_steps();
   options.checkpoint_every_steps = options_.spec.checkpoint().every_steps();
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
@@ -185,6 +188,50 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
   }
   first_ = request;
   shard_ptr_.store(shard_.get(), std::memory_order_release);
+  return absl::OkStatus();
+}
+
+void ShardHost::StreamBegins() {
+  absl::MutexLock lock(&mutex_);
+  ++streams_;
+}
+
+void ShardHost::StreamEnds() {
+  absl::MutexLock lock(&mutex_);
+  --streams_;
+}
+
+absl::Status ShardHost::AwaitNoStreams(absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  const auto none = [this] {
+    mutex_.AssertReaderHeld();
+    return streams_ == 0;
+  };
+  if (mutex_.AwaitWithTimeout(absl::Condition(&none), timeout)) {
+    return absl::OkStatus();
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat(streams_,
+                   " of the other workers have not taken their last "
+                   "parameters from this one"));
+}
+
+absl::Status ShardHost::CheckStream(uint64_t generation, uint64_t slot) const {
+  if (generation != options_.generation) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "generation: the stream is of ", generation, ", ", options_.task,
+        " of ", options_.generation, "; the older one must end"));
+  }
+  const Shard* shard = this->shard();
+  if (shard == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(options_.task, " was not opened; Open comes first"));
+  }
+  if (slot >= shard->layout().slots()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("slot: ", slot, ", but a step has ",
+                     shard->layout().slots(), " slots"));
+  }
   return absl::OkStatus();
 }
 

@@ -56,6 +56,17 @@ class ShardHost {
   // as soon as there is a shard, or with what does not agree, both sides named.
   void Open(v1::OpenRequest request, OpenCallback done);
 
+  // Whether a stream of `slot` and `generation` may exchange with this shard.
+  absl::Status CheckStream(uint64_t generation, uint64_t slot) const;
+
+  // A worker's stream that exchanges with this shard has begun, has ended.
+  void StreamBegins();
+  void StreamEnds();
+  // Until no other process exchanges with this shard any more: before that it
+  // must not go away, since its last answers may be on their way.
+  // DeadlineExceeded says how many still do.
+  absl::Status AwaitNoStreams(absl::Duration timeout);
+
   // Null before the first Open was answered. Lives as long as the host.
   Shard* shard() const { return shard_ptr_.load(std::memory_order_acquire); }
 
@@ -91,6 +102,7 @@ class ShardHost {
   std::optional<v1::Membership> membership_ ABSL_GUARDED_BY(mutex_);
   std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  int streams_ ABSL_GUARDED_BY(mutex_) = 0;
 
   // Made once by the host's thread, before shard_ptr_ is set.
   v1::OpenRequest first_;

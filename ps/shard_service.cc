@@ -36,14 +36,16 @@ class ExchangeStream final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
       public std::enable_shared_from_this<ExchangeStream> {
  public:
-  explicit ExchangeStream(Shard* shard)
-      : shard_(shard),
-        max_payload_bytes_(shard->layout().chunk_elements() * sizeof(float)),
+  explicit ExchangeStream(ShardHost* host)
+      : host_(host),
+        shard_(host->shard()),
+        max_payload_bytes_(shard_->layout().chunk_elements() * sizeof(float)),
         max_in_flight_(std::max<size_t>(
-            kMinInFlight, 2 * shard->layout().slots() * shard->chunks())) {}
+            kMinInFlight, 2 * shard_->layout().slots() * shard_->chunks())) {}
 
-  static ExchangeStream* Start(Shard* shard) {
-    auto stream = std::make_shared<ExchangeStream>(shard);
+  static ExchangeStream* Start(ShardHost* host) {
+    host->StreamBegins();
+    auto stream = std::make_shared<ExchangeStream>(host);
     stream->self_ = stream;
     stream->StartRead(&stream->request_);
     return stream.get();
@@ -102,6 +104,7 @@ class ExchangeStream final
   void OnDone() override {
     // May be the last reference; `self` ends after everything else here.
     const std::shared_ptr<ExchangeStream> self = std::move(self_);
+    host_->StreamEnds();
   }
 
  private:
@@ -141,6 +144,7 @@ class ExchangeStream final
     if (finish) Finish(grpc::Status::OK);
   }
 
+  ShardHost* const host_;
   Shard* const shard_;
   const size_t max_payload_bytes_;
   const size_t max_in_flight_;
@@ -211,7 +215,7 @@ class ShardService final : public GeneratedService {
       grpc::CallbackServerContext* context) override {
     const absl::Status status = CheckStream(*context);
     if (!status.ok()) return new RefusedStream(status);
-    return ExchangeStream::Start(host_->shard());
+    return ExchangeStream::Start(host_);
   }
 
  private:
@@ -220,23 +224,7 @@ class ShardService final : public GeneratedService {
     TFD_ASSIGN_OR_RETURN(const uint64_t generation,
                          NumberOf(context, kGenerationMetadata));
     TFD_ASSIGN_OR_RETURN(const uint64_t slot, NumberOf(context, kSlotMetadata));
-    const ShardHostOptions& options = host_->options();
-    if (generation != options.generation) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "generation: the stream is of ", generation, ", ", options.task,
-          " of ", options.generation, "; the older one must end"));
-    }
-    const Shard* shard = host_->shard();
-    if (shard == nullptr) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(options.task, " was not opened; Open comes first"));
-    }
-    if (slot >= shard->layout().slots()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("slot: ", slot, ", but a step has ",
-                       shard->layout().slots(), " slots"));
-    }
-    return absl::OkStatus();
+    return host_->CheckStream(generation, slot);
   }
 
   ShardHost* const host_;

@@ -1,6 +1,8 @@
 #include "tensor/accumulate.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <cstring>
 
 #include "tensor/simd.h"
@@ -33,6 +35,25 @@ TFD_SIMD_INLINE void AddScaledFlatBody(float weight, const std::byte* g,
 TFD_SIMD_FUNCTION(AddScaledFlat,
                   (float weight, const std::byte* g, size_t n, float* sum),
                   (weight, g, n, sum))
+
+// A number is finite if and only if 0 · number is 0; a NaN stays in the sum.
+TFD_SIMD_INLINE void SumOfZeroesBody(const float* values, size_t n,
+                                     float* sum) {
+  constexpr size_t kLanes = 64;
+  float lanes[kLanes] = {};
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] += 0.0f * values[i + lane];
+    }
+  }
+  float total = 0;
+  for (; i < n; ++i) total += 0.0f * values[i];
+  for (const float lane : lanes) total += lane;
+  *sum = total;
+}
+TFD_SIMD_FUNCTION(SumOfZeroes, (const float* values, size_t n, float* sum),
+                  (values, n, sum))
 
 TFD_SIMD_INLINE void ScaleFlatBody(float factor, size_t n, float* values) {
   for (size_t i = 0; i < n; ++i) values[i] *= factor;
@@ -100,6 +121,31 @@ void CopyFloats(absl::Span<const ByteSpan> spans, absl::Span<float> out) {
     std::memcpy(to, span.data(), span.size());
     to += span.size();
   }
+}
+
+size_t FirstNotFinite(absl::Span<const float> values) {
+  float zero = 0;
+  SumOfZeroes(values.data(), values.size(), &zero);
+  if (zero == 0) return values.size();
+  size_t i = 0;
+  while (std::isfinite(values[i])) ++i;
+  return i;
+}
+
+absl::Span<const ByteSpan> FloatReader::Next(size_t floats) {
+  piece_.clear();
+  size_t left = floats * sizeof(float);
+  while (left > 0) {
+    const size_t here = std::min(left, spans_[span_].size() - offset_);
+    if (here > 0) piece_.push_back(spans_[span_].subspan(offset_, here));
+    left -= here;
+    offset_ += here;
+    if (offset_ == spans_[span_].size()) {
+      ++span_;
+      offset_ = 0;
+    }
+  }
+  return piece_;
 }
 
 void Scale(float factor, absl::Span<float> values) {

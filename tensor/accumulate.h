@@ -9,6 +9,7 @@
 
 #include <cstddef>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/types/span.h"
 
 namespace tfd::tensor {
@@ -27,6 +28,25 @@ void AddScaled(float weight, absl::Span<const ByteSpan> g,
 
 // out = the spans one after the other; the sizes agree as above.
 void CopyFloats(absl::Span<const ByteSpan> spans, absl::Span<float> out);
+
+// Goes through spans in pieces of whole floats; a float may lie in two spans.
+class FloatReader {
+ public:
+  // `spans` outlives the reader.
+  explicit FloatReader(absl::Span<const ByteSpan> spans) : spans_(spans) {}
+
+  // The next `floats`, which are there; valid until the next call.
+  absl::Span<const ByteSpan> Next(size_t floats);
+
+ private:
+  absl::Span<const ByteSpan> spans_;
+  size_t span_ = 0;
+  size_t offset_ = 0;
+  absl::InlinedVector<ByteSpan, 2> piece_;
+};
+
+// The first number that is a NaN or an infinity, or values.size().
+size_t FirstNotFinite(absl::Span<const float> values);
 
 // values[i] *= factor.
 void Scale(float factor, absl::Span<float> values);

@@ -4,6 +4,8 @@
 #include <grpcpp/support/slice.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cassert>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -29,6 +31,8 @@ constexpr size_t kMaxVarintBytes = 10;
 // Everything of a header but an error's message.
 constexpr size_t kMaxFixedHeaderBytes = 128;
 constexpr size_t kMaxErrorMessageBytes = 16 << 10;
+// Of a reply, without its message's text.
+constexpr size_t kMaxReplyFieldsBytes = 48;
 constexpr uint32_t kPayloadField = 15;
 
 // ---------------------------------------------------------------- writing
@@ -111,9 +115,8 @@ absl::Status Wrong(absl::string_view field, absl::string_view what) {
 // Reads over the slices of a message. `field` is only for messages.
 class Cursor {
  public:
-  explicit Cursor(const std::vector<grpc::Slice>& slices) : slices_(slices) {
-    for (const grpc::Slice& slice : slices) left_ += slice.size();
-  }
+  explicit Cursor(absl::Span<const ByteSpan> slices)
+      : slices_(slices), left_(TotalBytes(slices)) {}
 
   bool done() const { return left_ == 0; }
   size_t left() const { return left_; }
@@ -146,12 +149,10 @@ class Cursor {
   void Take(size_t size, std::vector<ByteSpan>* spans) {
     left_ -= size;
     while (size > 0) {
-      const grpc::Slice& slice = slices_[slice_];
+      const ByteSpan slice = slices_[slice_];
       const size_t here = std::min(size, slice.size() - offset_);
       if (spans != nullptr && here > 0) {
-        spans->push_back(
-            {reinterpret_cast<const std::byte*>(slice.begin()) + offset_,
-             here});
+        spans->push_back(slice.subspan(offset_, here));
       }
       size -= here;
       offset_ += here;
@@ -169,10 +170,10 @@ class Cursor {
       offset_ = 0;
     }
     --left_;
-    return slices_[slice_].begin()[offset_++];
+    return static_cast<uint8_t>(slices_[slice_][offset_++]);
   }
 
-  const std::vector<grpc::Slice>& slices_;
+  const absl::Span<const ByteSpan> slices_;
   size_t slice_ = 0;
   size_t offset_ = 0;
   size_t left_ = 0;
@@ -325,18 +326,11 @@ absl::Status ReadReplyField(Cursor& cursor, const FieldInfo& field,
   }
 }
 
-// Reads every field of `message`; `read_field` takes all but the payload.
+// Reads every field of a message; `read_field` takes all but the payload.
 template <size_t n, typename ReadField>
-absl::StatusOr<Payload> ReadMessage(const grpc::ByteBuffer& message,
-                                    const FieldInfo (&fields)[n],
-                                    size_t max_payload_bytes,
-                                    ReadField read_field) {
-  auto slices = std::make_shared<std::vector<grpc::Slice>>();
-  if (const grpc::Status status = message.Dump(slices.get()); !status.ok()) {
-    return absl::InvalidArgumentError(status.error_message());
-  }
-  Cursor cursor(*slices);
-  std::vector<ByteSpan> spans;
+absl::Status ReadFields(Cursor cursor, const FieldInfo (&fields)[n],
+                        size_t max_payload_bytes, ReadField read_field,
+                        std::vector<ByteSpan>* payload) {
   while (!cursor.done()) {
     TFD_ASSIGN_OR_RETURN(const uint64_t tag, cursor.Varint("tag"));
     const uint64_t number = tag >> 3;
@@ -354,23 +348,34 @@ absl::StatusOr<Payload> ReadMessage(const grpc::ByteBuffer& message,
                                              " instead of ", field->wire_type));
     }
     TFD_RETURN_IF_ERROR(number == kPayloadField
-                            ? ReadPayload(cursor, max_payload_bytes, &spans)
+                            ? ReadPayload(cursor, max_payload_bytes, payload)
                             : read_field(cursor, *field));
   }
-  return Payload(std::move(spans), std::move(slices));
+  return absl::OkStatus();
 }
 
-}  // namespace
+template <size_t n, typename ReadField>
+absl::StatusOr<Payload> ReadMessage(const grpc::ByteBuffer& message,
+                                    const FieldInfo (&fields)[n],
+                                    size_t max_payload_bytes,
+                                    ReadField read_field) {
+  auto slices = std::make_shared<std::vector<grpc::Slice>>();
+  if (const grpc::Status status = message.Dump(slices.get()); !status.ok()) {
+    return absl::InvalidArgumentError(status.error_message());
+  }
+  std::vector<ByteSpan> bytes;
+  bytes.reserve(slices->size());
+  for (const grpc::Slice& slice : *slices) {
+    bytes.push_back(
+        {reinterpret_cast<const std::byte*>(slice.begin()), slice.size()});
+  }
+  std::vector<ByteSpan> payload;
+  TFD_RETURN_IF_ERROR(ReadFields(Cursor(bytes), fields, max_payload_bytes,
+                                 read_field, &payload));
+  return Payload(payload, std::move(slices));
+}
 
-Payload::Payload(std::vector<ByteSpan> spans, std::shared_ptr<const void> owner)
-    : spans_(std::move(spans)),
-      size_bytes_(TotalBytes(spans_)),
-      owner_(std::move(owner)) {}
-
-grpc::ByteBuffer EncodeChunkRequest(const ChunkRequest& header,
-                                    ByteSpan payload, PayloadRelease release) {
-  char buffer[kMaxFixedHeaderBytes];
-  Writer writer(buffer);
+void WriteHeader(const ChunkRequest& header, Writer& writer) {
   writer.Varint(1, header.generation);
   writer.Varint(2, header.kind);
   writer.Varint(3, header.slot);
@@ -380,22 +385,61 @@ grpc::ByteBuffer EncodeChunkRequest(const ChunkRequest& header,
   writer.Varint(7, header.idle ? 1 : 0);
   writer.Varint(8, header.batch);
   writer.Fixed32(9, header.payload_crc32c);
+}
+
+void WriteHeader(const ChunkReply& header, size_t max_message_bytes,
+                 Writer& writer) {
+  writer.Varint(1, header.kind);
+  writer.Varint(2, header.chunk);
+  writer.Varint(3, header.step);
+  writer.Varint(4, static_cast<uint32_t>(header.code));
+  writer.String(5,
+                absl::string_view(header.message).substr(0, max_message_bytes));
+}
+
+}  // namespace
+
+Payload::Payload(absl::Span<const ByteSpan> spans,
+                 std::shared_ptr<const void> owner)
+    : spans_(spans.begin(), spans.end()),
+      size_bytes_(TotalBytes(spans_)),
+      owner_(std::move(owner)) {}
+
+Payload Payload::InPlace(ByteSpan bytes, PayloadVersion version,
+                         std::shared_ptr<const void> owner) {
+  Payload payload;
+  payload.place_ = bytes;
+  payload.size_bytes_ = bytes.size();
+  payload.owner_ = std::move(owner);
+  payload.in_place_ = true;
+  payload.version_ = version;
+  return payload;
+}
+
+bool Payload::Unchanged() const {
+  if (version_.word == nullptr) return true;
+  // What was read before is read before the version is looked at.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return version_.word->load(std::memory_order_relaxed) == version_.expected;
+}
+
+grpc::ByteBuffer EncodeChunkRequest(const ChunkRequest& header,
+                                    ByteSpan payload, PayloadRelease release) {
+  char buffer[kMaxFixedHeaderBytes];
+  Writer writer(buffer);
+  WriteHeader(header, writer);
   if (!payload.empty()) writer.Length(kPayloadField, payload.size());
   return WithPayload(buffer, writer.size(), payload, release);
 }
 
 grpc::ByteBuffer EncodeChunkReply(const ChunkReply& header, ByteSpan payload,
                                   PayloadRelease release) {
-  const absl::string_view message =
-      absl::string_view(header.message).substr(0, kMaxErrorMessageBytes);
+  const size_t message_bytes =
+      std::min(header.message.size(), kMaxErrorMessageBytes);
   absl::InlinedVector<char, kMaxFixedHeaderBytes> buffer(kMaxFixedHeaderBytes +
-                                                         message.size());
+                                                         message_bytes);
   Writer writer(buffer.data());
-  writer.Varint(1, header.kind);
-  writer.Varint(2, header.chunk);
-  writer.Varint(3, header.step);
-  writer.Varint(4, static_cast<uint32_t>(header.code));
-  writer.String(5, message);
+  WriteHeader(header, message_bytes, writer);
   if (!payload.empty()) writer.Length(kPayloadField, payload.size());
   return WithPayload(buffer.data(), writer.size(), payload, release);
 }
@@ -423,6 +467,46 @@ absl::StatusOr<ReceivedReply> ParseChunkReply(const grpc::ByteBuffer& message,
                   });
   if (!payload.ok()) return Annotate(payload.status(), "chunk reply");
   reply.payload = *std::move(payload);
+  return reply;
+}
+
+size_t EncodeChunkHeader(const ChunkRequest& header, absl::Span<char> out) {
+  assert(out.size() >= kMaxFixedHeaderBytes);
+  Writer writer(out.data());
+  WriteHeader(header, writer);
+  return writer.size();
+}
+
+size_t EncodeChunkHeader(const ChunkReply& header, absl::Span<char> out) {
+  assert(out.size() >= kMaxFixedHeaderBytes);
+  Writer writer(out.data());
+  WriteHeader(header, out.size() - kMaxReplyFieldsBytes, writer);
+  return writer.size();
+}
+
+absl::StatusOr<ChunkRequest> ParseChunkRequestHeader(ByteSpan header) {
+  ChunkRequest request;
+  std::vector<ByteSpan> payload;
+  const absl::Status status = ReadFields(
+      Cursor(absl::MakeConstSpan(&header, 1)), kRequestFields, 0,
+      [&](Cursor& cursor, const FieldInfo& field) {
+        return ReadRequestField(cursor, field, &request);
+      },
+      &payload);
+  if (!status.ok()) return Annotate(status, "chunk request");
+  return request;
+}
+
+absl::StatusOr<ChunkReply> ParseChunkReplyHeader(ByteSpan header) {
+  ChunkReply reply;
+  std::vector<ByteSpan> payload;
+  const absl::Status status = ReadFields(
+      Cursor(absl::MakeConstSpan(&header, 1)), kReplyFields, 0,
+      [&](Cursor& cursor, const FieldInfo& field) {
+        return ReadReplyField(cursor, field, &reply);
+      },
+      &payload);
+  if (!status.ok()) return Annotate(status, "chunk reply");
   return reply;
 }
 

@@ -4,6 +4,7 @@
 #ifndef TFD_TENSOR_CHUNK_CODEC_H_
 #define TFD_TENSOR_CHUNK_CODEC_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,22 +22,45 @@ class ByteBuffer;
 
 namespace tfd::tensor {
 
+// What says whether memory that a peer may overwrite still holds what was
+// announced: as long as `word` is `expected`. (A seqlock's reader.)
+struct PayloadVersion {
+  const std::atomic<uint64_t>* word = nullptr;
+  uint64_t expected = 0;
+};
+
 // Bytes that arrived, in one or more spans, kept alive by this object.
 // Move-only; thread-compatible.
 class Payload {
  public:
   Payload() = default;
   // `owner` keeps the memory of `spans`.
-  Payload(std::vector<ByteSpan> spans, std::shared_ptr<const void> owner);
+  Payload(absl::Span<const ByteSpan> spans, std::shared_ptr<const void> owner);
+  // Bytes in a peer's memory, which is mapped here for reading: nothing has
+  // been copied, and holding them costs nothing but the peer's patience.
+  static Payload InPlace(ByteSpan bytes, PayloadVersion version,
+                         std::shared_ptr<const void> owner);
   Payload(Payload&&) = default;
   Payload& operator=(Payload&&) = default;
 
-  absl::Span<const ByteSpan> spans() const { return spans_; }
+  bool in_place() const { return in_place_; }
+  // To be asked after the bytes were read: false where the peer may have
+  // written others meanwhile.
+  bool Unchanged() const;
+
+  absl::Span<const ByteSpan> spans() const {
+    return in_place_ ? absl::MakeConstSpan(&place_, size_bytes_ > 0 ? 1 : 0)
+                     : absl::MakeConstSpan(spans_);
+  }
   size_t size_bytes() const { return size_bytes_; }
 
  private:
+  // Of what is in place there is one span, and nothing is allocated for it.
   std::vector<ByteSpan> spans_;
+  ByteSpan place_;
   size_t size_bytes_ = 0;
+  bool in_place_ = false;
+  PayloadVersion version_;
   std::shared_ptr<const void> owner_;
 };
 
@@ -95,6 +119,14 @@ absl::StatusOr<ReceivedRequest> ParseChunkRequest(
     const grpc::ByteBuffer& message, size_t max_payload_bytes);
 absl::StatusOr<ReceivedReply> ParseChunkReply(const grpc::ByteBuffer& message,
                                               size_t max_payload_bytes);
+
+// The same messages without a payload, in at least 128 bytes at `out`; a
+// reply's text is cut to what fits. Gives the size.
+size_t EncodeChunkHeader(const ChunkRequest& header, absl::Span<char> out);
+size_t EncodeChunkHeader(const ChunkReply& header, absl::Span<char> out);
+// Checked as whole messages are; a payload in them is refused.
+absl::StatusOr<ChunkRequest> ParseChunkRequestHeader(ByteSpan header);
+absl::StatusOr<ChunkReply> ParseChunkReplyHeader(ByteSpan header);
 
 // DataLoss where a checksum is set and is not the payload's.
 absl::Status CheckPayloadCrc(uint32_t crc32c, const Payload& payload);

@@ -107,6 +107,7 @@ void Check::CheckModel(const data::Dataset* training,
   ModelOptions options;
   options.spec = spec_.model();
   options.seed = spec_.seed();
+  options.fail_on_nan = spec_.exchange().nan() == v1::ExchangeSpec::FAIL;
   const data::Dataset* shape_of = training != nullptr ? training : validation;
   if (shape_of != nullptr) {
     options.record_shape = shape_of->info().shape;

@@ -5,9 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/shared_memory.h"
+#include "tensor/float_buffer.h"
 
 namespace tfd::worker {
 
@@ -16,28 +19,27 @@ namespace tfd::worker {
 // thing in main, before any thread is started.
 void TuneAllocator();
 
-// float32 numbers in whole pages of their own, zero at first. Moved, not
-// copied. Thread-compatible.
+// float32 numbers in whole pages of their own, zero at first; where the system
+// can, shards on the same host read them in place. Moved, not copied.
+// Thread-compatible.
 class FlatBuffer {
  public:
   static absl::StatusOr<FlatBuffer> Allocate(uint64_t elements);
   FlatBuffer() = default;
-  FlatBuffer(FlatBuffer&& other) noexcept;
-  FlatBuffer& operator=(FlatBuffer&& other) noexcept;
-  ~FlatBuffer();
 
   float* data() const { return data_; }
   uint64_t elements() const { return elements_; }
   absl::Span<float> span() const { return absl::MakeSpan(data_, elements_); }
   void SetZero();
+  // Null where it cannot be shared.
+  const SharedMemory* shared_memory() const { return shared_.get(); }
 
  private:
-  FlatBuffer(float* data, uint64_t elements, size_t size_bytes)
-      : data_(data), elements_(elements), size_bytes_(size_bytes) {}
-
   float* data_ = nullptr;
   uint64_t elements_ = 0;
-  size_t size_bytes_ = 0;  // of the mapping
+  // One of them holds the numbers.
+  std::unique_ptr<SharedMemory> shared_;
+  tensor::FloatBuffer own_;
 };
 
 }  // namespace tfd::worker

@@ -1,10 +1,14 @@
 #include "worker/model.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
 #include <torch/torch.h>
 
+#include <cmath>
+#include <functional>
 #include <mutex>
 #include <sstream>
 #include <utility>
@@ -90,12 +94,32 @@ struct Model::Impl {
   // The buffers' first values; until the first step has shown that the model
   // leaves them alone.
   std::vector<NamedTensor> watched_buffers;
+  bool fail_on_nan = true;
+  std::function<void(size_t)> gradient_done;
+  // Hold the hooks; a parameter itself does not hold its accumulator.
+  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;
 
   void SetTraining(bool on);
   void Seed(uint64_t seed);
   absl::StatusOr<torch::Tensor> Outputs(const Records& records,
                                         at::IntArrayRef input, int64_t classes);
   absl::Status CheckBuffers();
+};
+
+// Runs when a parameter's gradient of a step has been added up. (The same hook
+// that DDP uses.)
+class GradientHook : public torch::autograd::FunctionPostHook {
+ public:
+  explicit GradientHook(std::function<void()> done) : done_(std::move(done)) {}
+  torch::autograd::variable_list operator()(
+      const torch::autograd::variable_list& outputs,
+      const torch::autograd::variable_list&) override {
+    done_();
+    return outputs;
+  }
+
+ private:
+  const std::function<void()> done_;
 };
 
 void Model::Impl::SetTraining(bool on) {
@@ -172,6 +196,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Create(
   auto impl = std::make_unique<Impl>();
   impl->name = name;
   impl->device = ToTorch(options.device);
+  impl->fail_on_nan = options.fail_on_nan;
   if (options.spec.torchscript().empty()) {
     TFD_ASSIGN_OR_RETURN(const ModelDefinition definition,
                          DefineBuiltin(options.spec, input));
@@ -259,10 +284,31 @@ absl::Status Model::Bind() {
   return absl::OkStatus();
 }
 
+void Model::OnGradientDone(std::function<void(size_t tensor)> done) {
+  impl_->gradient_done = std::move(done);
+  if (!impl_->accumulators.empty()) return;
+  for (size_t i = 0; i < impl_->trained.size(); ++i) {
+    impl_->accumulators.push_back(
+        torch::autograd::impl::grad_accumulator(impl_->trained[i]));
+    impl_->accumulators.back()->add_post_hook(std::make_unique<GradientHook>(
+        [impl = impl_.get(), i] { impl->gradient_done(i); }));
+  }
+}
+
 absl::Span<float> Model::parameters() const { return impl_->parameters.span(); }
 
 absl::Span<const float> Model::gradient() const {
   return impl_->gradient.span();
+}
+
+std::vector<const SharedMemory*> Model::shared_memory() const {
+  std::vector<const SharedMemory*> memory;
+  for (const FlatBuffer* buffer : {&impl_->gradient, &impl_->parameters}) {
+    if (buffer->shared_memory() != nullptr) {
+      memory.push_back(buffer->shared_memory());
+    }
+  }
+  return memory;
 }
 
 absl::StatusOr<Scores> Model::ComputeGradient(const Records& records,
@@ -279,6 +325,13 @@ absl::StatusOr<Scores> Model::ComputeGradient(const Records& records,
         const torch::Tensor loss = at::cross_entropy_loss(
             outputs, FromHost(records.labels, {records.count}, torch::kInt64,
                               impl_->device));
+        const auto loss_value = loss.item<double>();
+        if (impl_->fail_on_nan && !std::isfinite(loss_value)) {
+          return absl::FailedPreconditionError(absl::StrCat(
+              "the loss is ", loss_value,
+              ": training has diverged or the data holds such numbers; try a "
+              "smaller optimizer.lr"));
+        }
         loss.backward();
         if (!impl_->watched_buffers.empty()) {
           TFD_RETURN_IF_ERROR(impl_->CheckBuffers());
@@ -289,8 +342,7 @@ absl::StatusOr<Scores> Model::ComputeGradient(const Records& records,
         scores.records = records.count;
         scores.correct = CountCorrect(host.data_ptr<float>(), records.labels,
                                       records.count, classes_);
-        scores.loss_sum =
-            loss.item<double>() * static_cast<double>(records.count);
+        scores.loss_sum = loss_value * static_cast<double>(records.count);
         return scores;
       });
 }

@@ -4,7 +4,9 @@
 #ifndef TFD_WORKER_MODEL_H_
 #define TFD_WORKER_MODEL_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/shared_memory.h"
 #include "tensor/layout.h"
 #include "tfd/v1/job_spec.pb.h"
 #include "worker/device.h"
@@ -28,6 +31,8 @@ struct ModelOptions {
   // Initial parameters of a built-in model follow from it.
   uint64_t seed = 1;
   Device device;
+  // A loss that is no number ends the step before anything comes of it.
+  bool fail_on_nan = true;
 };
 
 // Records in memory: float32 features one after the other, int64 labels.
@@ -76,11 +81,19 @@ class Model {
   // The flat buffers: float32, in whole pages, at the same place for life.
   absl::Span<float> parameters() const;
   absl::Span<const float> gradient() const;
+  // What of them processes on this host can read in place.
+  std::vector<const SharedMemory*> shared_memory() const;
 
   // Forward, mean loss, backward, in training mode: gradient() is that of the
   // mean loss over these records. What is random in the model (dropout)
   // follows from `seed`.
   absl::StatusOr<Scores> ComputeGradient(const Records& records, uint64_t seed);
+
+  // Called in every ComputeGradient from now on, on its thread, with the index
+  // (in tensors()) of each parameter whose gradient is complete, while backward
+  // goes on; not for parameters that a step does not use. It must not touch
+  // parameters().
+  void OnGradientDone(std::function<void(size_t tensor)> done);
 
   // Adds the scores of these records, in evaluation mode.
   absl::Status Score(const Records& records, Scores* scores);

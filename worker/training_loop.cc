@@ -1,7 +1,6 @@
 #include "worker/training_loop.h"
 
-#include <cmath>
-
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/status.h"
@@ -30,6 +29,13 @@ uint64_t StepSeed(uint64_t seed, int64_t epoch, int64_t step, int64_t slot) {
 
 absl::Status TrainingLoop::Run() {
   window_.begin = absl::Now();
+  // A chunk is on its way while backward computes those before it.
+  const absl::Cleanup forget = [this] {
+    parts_.model->OnGradientDone([](size_t) {});
+  };
+  parts_.model->OnGradientDone([this](size_t tensor) {
+    tracker_.Done(tensor, [this](uint32_t chunk) { PushEarly(chunk); });
+  });
   const int64_t first = parts_.exchange->step();
   const int64_t end = parts_.plan->total_steps();
   for (int64_t step = first; step < end; ++step) {
@@ -72,18 +78,21 @@ absl::Status TrainingLoop::RunStep(int64_t step) {
   return absl::OkStatus();
 }
 
+void TrainingLoop::PushEarly(uint32_t chunk) {
+  if (!pushed_.ok()) return;
+  pushed_ = parts_.exchange->PushChunk(
+      chunk, parts_.model->gradient().data() +
+                 parts_.exchange->layout().ChunkRange(chunk).begin);
+}
+
 absl::Status TrainingLoop::Compute(const data::Batch& batch) {
+  tracker_.Reset();
   const Records records = {batch.features(), batch.labels(), batch.size()};
   TFD_ASSIGN_OR_RETURN(const Scores scores,
                        parts_.model->ComputeGradient(
                            records, StepSeed(options_.seed, batch.epoch,
                                              batch.step, options_.slot)));
-  if (!std::isfinite(scores.loss_sum)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the loss is ", scores.loss_sum,
-        ": training has diverged or the data holds such numbers; try a "
-        "smaller optimizer.lr"));
-  }
+  TFD_RETURN_IF_ERROR(pushed_);
   window_.scores.records += scores.records;
   window_.scores.correct += scores.correct;
   window_.scores.loss_sum += scores.loss_sum;

@@ -13,6 +13,7 @@
 #include "data/prefetcher.h"
 #include "ps/shard_client.h"
 #include "tfd/v1/task.pb.h"
+#include "worker/chunk_tracker.h"
 #include "worker/model.h"
 #include "worker/task_control.h"
 
@@ -46,7 +47,7 @@ uint64_t StepSeed(uint64_t seed, int64_t epoch, int64_t step, int64_t slot);
 class TrainingLoop {
  public:
   TrainingLoop(const TrainingOptions& options, const TrainingParts& parts)
-      : options_(options), parts_(parts) {}
+      : options_(options), parts_(parts), tracker_(parts.exchange->layout()) {}
 
   // From exchange->step() to the plan's last. A failure says in which step and
   // batch; a loss that is no number is one.
@@ -62,10 +63,14 @@ class TrainingLoop {
 
   absl::Status RunStep(int64_t step);
   absl::Status Compute(const data::Batch& batch);
+  void PushEarly(uint32_t chunk);
   void Report(int64_t steps_done);
 
   const TrainingOptions options_;
   const TrainingParts parts_;
+  ChunkTracker tracker_;
+  // Of the pushes in a step's backward.
+  absl::Status pushed_;
   Window window_;
 };
 

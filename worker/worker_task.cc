@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/random.h"
@@ -18,6 +20,7 @@
 #include "data/batch_plan.h"
 #include "data/prefetcher.h"
 #include "ps/shard_client.h"
+#include "ps/shard_task.h"
 #include "spdlog/spdlog.h"
 #include "tensor/layout.h"
 #include "worker/finisher.h"
@@ -37,6 +40,10 @@ constexpr absl::Duration kShardPatience = absl::Seconds(60);
 constexpr absl::Duration kClosePatience = absl::Seconds(90);
 
 constexpr absl::string_view kEvaluatorRole = "evaluator";
+constexpr absl::string_view kWorkerRole = "worker";
+constexpr absl::string_view kPsRole = "ps";
+// For the other workers' last steps and the last checkpoint.
+constexpr absl::Duration kLeavePatience = absl::Minutes(10);
 
 // Names of the members of a role, in the order of their numbers.
 std::vector<std::string> TasksOfRole(const v1::Membership& membership,
@@ -60,6 +67,7 @@ class TaskRun {
         spec_(environment.spec),
         control_(control),
         incarnation_(RandomUint64()) {}
+  ~TaskRun() { Stop(); }
 
   absl::Status Run();
 
@@ -70,7 +78,20 @@ class TaskRun {
            (spec_.tasks().evaluator().count() == 0 && environment_.number == 0);
   }
 
+  // Each worker holds a part of the parameters.
+  bool is_shard() const {
+    return !is_evaluator() &&
+           spec_.strategy().name() == v1::StrategySpec::ALLREDUCE;
+  }
+  absl::string_view shard_role() const {
+    return is_shard() ? kWorkerRole : kPsRole;
+  }
+
+  absl::Status StartShard();
   void StartLink();
+  void Send(v1::TaskMessage message);
+  absl::Status LeaveShard(int64_t last_step);
+  void Stop();
   absl::StatusOr<std::vector<v1::Partition>> AwaitPartitions(
       const std::string& dataset);
   absl::Status OpenDataAndModel();
@@ -86,12 +107,55 @@ class TaskRun {
   const uint64_t incarnation_;
   const absl::Time started_ = absl::Now();
 
-  std::unique_ptr<CoordinatorLink> link_;
+  absl::Mutex link_mutex_;
+  std::unique_ptr<CoordinatorLink> link_ ABSL_GUARDED_BY(link_mutex_);
   std::unique_ptr<data::Dataset> training_;  // workers only
   std::unique_ptr<data::Dataset> validation_;
   InputFacts input_;
   std::unique_ptr<Model> model_;
+  // All-reduce only; reads the model's gradients.
+  std::unique_ptr<ps::ShardTask> shard_;
 };
+
+absl::Status TaskRun::StartShard() {
+  ps::ShardTask::Events events;
+  events.send = [this](v1::TaskMessage message) { Send(std::move(message)); };
+  events.on_failed = [this](const absl::Status& status) {
+    control_->End(status);
+  };
+  TFD_ASSIGN_OR_RETURN(shard_,
+                       ps::ShardTask::Start(environment_, std::move(events)));
+  return absl::OkStatus();
+}
+
+void TaskRun::Send(v1::TaskMessage message) {
+  absl::MutexLock lock(&link_mutex_);
+  if (link_ != nullptr) link_->Send(std::move(message));
+}
+
+// Its shard stays until nobody needs it any more.
+absl::Status TaskRun::LeaveShard(int64_t last_step) {
+  TFD_RETURN_IF_ERROR(
+      AwaitPatiently(*control_, kLeavePatience, [this](absl::Duration timeout) {
+        return shard_->host()->AwaitNoStreams(timeout);
+      }));
+  return AwaitPatiently(*control_, kLeavePatience,
+                        [this, last_step](absl::Duration timeout) {
+                          return shard_->AwaitCheckpoint(last_step, timeout);
+                        });
+}
+
+// The link calls the shard; the shard sends over the link, if it is still
+// there.
+void TaskRun::Stop() {
+  std::unique_ptr<CoordinatorLink> link;
+  {
+    absl::MutexLock lock(&link_mutex_);
+    link = std::move(link_);
+  }
+  link.reset();
+  shard_.reset();
+}
 
 void TaskRun::StartLink() {
   CoordinatorLinkOptions options;
@@ -103,12 +167,21 @@ void TaskRun::StartLink() {
   options.hello.set_generation(environment_.generation);
   options.hello.set_incarnation(incarnation_);
   options.hello.set_pid(getpid());
-  options.on_command = [control = control_](const v1::TaskCommand& command) {
-    control->OnCommand(command);
+  if (shard_ != nullptr) {
+    *options.hello.mutable_endpoint() = shard_->endpoint();
+    if (shard_->restore().has_value()) {
+      *options.hello.mutable_restore() = *shard_->restore();
+    }
+  }
+  options.on_command = [this](const v1::TaskCommand& command) {
+    control_->OnCommand(command);
+    if (shard_ != nullptr) shard_->OnCommand(command);
   };
   options.on_lost = [control = control_](const absl::Status& status) {
     control->End(Annotate(status, "the connection to the coordinator"));
   };
+  // Under the lock, so that nothing is sent before the link is there.
+  absl::MutexLock lock(&link_mutex_);
   link_ = CoordinatorLink::Start(std::move(options));
 }
 
@@ -143,6 +216,7 @@ absl::Status TaskRun::OpenDataAndModel() {
   options.spec = spec_.model();
   options.record_shape = input_.shape;
   options.seed = spec_.seed();
+  options.fail_on_nan = spec_.exchange().nan() == v1::ExchangeSpec::FAIL;
   TFD_ASSIGN_OR_RETURN(model_, Model::Create(options));
   if (validation_ != nullptr) {
     TFD_RETURN_IF_ERROR(CheckRecordsFit(*validation_, model_->input()));
@@ -163,7 +237,11 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
   options.total_steps = plan.total_steps();
   options.steps_per_epoch = plan.steps_per_epoch();
   options.records = static_cast<int64_t>(plan.records());
-  TFD_ASSIGN_OR_RETURN(options.shards, ps::ShardAddresses(membership));
+  options.memory = model_->shared_memory();
+  if (is_shard()) options.own_shard = shard_->host();
+  TFD_ASSIGN_OR_RETURN(options.shards,
+                       ps::ShardAddresses(membership, shard_role(),
+                                          spec_.exchange().transport()));
   tensor::LayoutParts parts;
   parts.members = TasksOfRole(membership, "worker");
   for (const ps::ShardAddress& shard : options.shards) {
@@ -185,7 +263,7 @@ void TaskRun::SendPlan(const data::BatchPlan& plan) {
   sent.set_steps_per_epoch(plan.steps_per_epoch());
   sent.set_records(static_cast<int64_t>(plan.records()));
   sent.set_global_batch_size(plan.batch_size() * plan.slots());
-  link_->Send(std::move(message));
+  Send(std::move(message));
 }
 
 absl::Status TaskRun::Train() {
@@ -197,7 +275,7 @@ absl::Status TaskRun::Train() {
       const data::BatchPlan plan,
       data::TrainingBatchPlan(spec_, training_->info().records, slots));
   SendPlan(plan);
-  TFD_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Exchange> exchange,
+  TFD_ASSIGN_OR_RETURN(std::unique_ptr<ps::Exchange> exchange,
                        OpenExchange(membership, plan));
   data::PrefetcherOptions prefetch;
   prefetch.slot = environment_.number;
@@ -207,10 +285,12 @@ absl::Status TaskRun::Train() {
       data::Prefetcher::Start(training_.get(), plan, prefetch));
   TFD_RETURN_IF_ERROR(exchange->Initialise(absl::Now() + kShardPatience));
   spdlog::info(
-      "training {} of {} steps, {} records a step, first step after "
-      "{}",
+      "training {} of {} steps, {} records a step, with {} of {} shards "
+      "through "
+      "memory, first step after {}",
       plan.total_steps() - exchange->step(), plan.total_steps(),
-      plan.batch_size() * slots, tfd::FormatDuration(absl::Now() - started_));
+      plan.batch_size() * slots, exchange->stats().shards_in_place,
+      exchange->layout().shards(), tfd::FormatDuration(absl::Now() - started_));
 
   TrainingOptions options;
   options.slot = environment_.number;
@@ -225,17 +305,18 @@ absl::Status TaskRun::Train() {
     parts.report = [this](const v1::Metrics& metrics) {
       v1::TaskMessage message;
       *message.mutable_metrics() = metrics;
-      link_->Send(std::move(message));
+      Send(std::move(message));
     };
   }
   TFD_RETURN_IF_ERROR(TrainingLoop(options, parts).Run());
   v1::TaskMessage message;
   message.mutable_done()->set_step(plan.total_steps());
-  link_->Send(std::move(message));
+  Send(std::move(message));
   spdlog::info("took all {} steps; {} waiting for the exchange",
                plan.total_steps(),
                tfd::FormatDuration(exchange->stats().waited));
-  return absl::OkStatus();
+  exchange.reset();
+  return is_shard() ? LeaveShard(plan.total_steps()) : absl::OkStatus();
 }
 
 absl::Status TaskRun::Finish() {
@@ -248,20 +329,24 @@ absl::Status TaskRun::Finish() {
   parts.model = model_.get();
   parts.validation = std::move(validation_);
   parts.control = control_;
-  parts.send = [this](v1::TaskMessage message) {
-    link_->Send(std::move(message));
-  };
+  parts.send = [this](v1::TaskMessage message) { Send(std::move(message)); };
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<Finisher> finisher,
                        Finisher::Create(std::move(options), std::move(parts)));
   return finisher->Serve();
 }
 
 absl::Status TaskRun::Run() {
+  if (is_shard()) TFD_RETURN_IF_ERROR(StartShard());
   StartLink();
   TFD_RETURN_IF_ERROR(OpenDataAndModel());
   if (!is_evaluator()) TFD_RETURN_IF_ERROR(Train());
   if (is_finisher()) return Finish();
-  return link_->Close(kClosePatience);
+  CoordinatorLink* link = nullptr;
+  {
+    absl::MutexLock lock(&link_mutex_);
+    link = link_.get();
+  }
+  return link->Close(kClosePatience);
 }
 
 }  // namespace

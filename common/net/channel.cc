@@ -51,6 +51,9 @@ std::shared_ptr<grpc::Channel> Dial(const std::string& target,
   // a service config in DNS.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  // Whoever calls knows what may be repeated. And gRPC 1.51 keeps messages for
+  // its own repetition that it sometimes never lets go of again.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   if (options.own_connection) {
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   }

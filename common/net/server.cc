@@ -72,6 +72,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     builder.AddListeningPort(absl::StrCat("unix:", path),
                              grpc::InsecureServerCredentials());
   }
+  server->endpoint_.set_memory_path(options.memory_path);
   for (grpc::Service* service : services) builder.RegisterService(service);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) {

@@ -27,6 +27,8 @@ struct ServerOptions {
   // The path of a Unix socket to listen on; empty: none. One left behind by a
   // dead process is replaced; a living one's is refused, naming it.
   std::string unix_path;
+  // Told to peers as part of the endpoint; somebody else listens there.
+  std::string memory_path;
   // Messages larger than this are refused.
   int max_message_bytes = 64 << 20;
 };

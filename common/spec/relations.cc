@@ -117,6 +117,17 @@ void CheckOptimizer(const v1::JobSpec& spec, Reporter* reporter) {
   }
 }
 
+void CheckStrategy(const v1::JobSpec& spec, Reporter* reporter) {
+  if (!spec.deterministic() ||
+      spec.strategy().sync() == v1::StrategySpec::BSP) {
+    return;
+  }
+  reporter->Report("deterministic",
+                   "true needs strategy.sync: bsp: without it the order of "
+                   "updates is that of their arrival",
+                   {"strategy.sync"});
+}
+
 void CheckTasks(const v1::JobSpec& spec, Reporter* reporter) {
   const v1::TasksSpec& tasks = spec.tasks();
   if (spec.strategy().name() == v1::StrategySpec::PARAMETER_SERVER &&
@@ -125,6 +136,17 @@ void CheckTasks(const v1::JobSpec& spec, Reporter* reporter) {
                      "0 is out of bounds: the strategy parameter_server needs "
                      "at least 1",
                      {"strategy.name"});
+  }
+  if (spec.strategy().name() == v1::StrategySpec::ALLREDUCE &&
+      tasks.ps().count() > 0) {
+    reporter->Report(
+        "tasks.ps.count",
+        absl::StrCat(tasks.ps().count(),
+                     " parameter servers would have nothing to do: "
+                     "with the strategy allreduce each worker "
+                     "holds a part of the parameters; leave "
+                     "tasks.ps out"),
+        {"strategy.name"});
   }
   if (tasks.worker().count() < 1) {
     reporter->Report("tasks.worker.count",
@@ -243,6 +265,7 @@ void CheckRest(const v1::JobSpec& spec, Reporter* reporter) {
 void CheckRelations(const v1::JobSpec& spec, Reporter* reporter) {
   CheckModel(spec, reporter);
   CheckOptimizer(spec, reporter);
+  CheckStrategy(spec, reporter);
   CheckTasks(spec, reporter);
   CheckDataRelations(spec, reporter);
   CheckStop(spec, reporter);

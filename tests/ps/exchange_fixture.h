@@ -1,5 +1,6 @@
 // Shard servers in this process, on Unix sockets in a temporary folder, and
-// workers' exchanges with them over real gRPC.
+// workers' exchanges with them: over gRPC, through shared memory, or each
+// worker with a shard of its own.
 #ifndef TFD_TESTS_PS_EXCHANGE_FIXTURE_H_
 #define TFD_TESTS_PS_EXCHANGE_FIXTURE_H_
 
@@ -12,14 +13,17 @@
 #include <thread>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/net/server.h"
+#include "common/shared_memory.h"
 #include "common/testing/temp_folder.h"
 #include "ps/shard_client.h"
 #include "ps/shard_host.h"
 #include "ps/shard_service.h"
+#include "ps/shared_shard_server.h"
 
 namespace tfd::ps {
 
@@ -43,14 +47,24 @@ inline v1::JobSpec TestSpec() {
   return spec;
 }
 
-inline tensor::Layout TestLayout(int workers, int shards,
-                                 uint64_t chunk_elements = 64) {
+enum class TestTransport {
+  kSockets,
+  kMemory,
+  // As all-reduce: worker i has shard i in its process, and reaches the others
+  // through shared memory.
+  kOwnShards,
+};
+
+inline tensor::Layout TestLayout(
+    int workers, int shards, uint64_t chunk_elements = 64,
+    TestTransport transport = TestTransport::kSockets) {
   tensor::LayoutParts parts;
   for (int i = 0; i < workers; ++i) {
     parts.members.push_back(absl::StrCat("worker/", i));
   }
   for (int i = 0; i < shards; ++i) {
-    parts.shards.push_back(absl::StrCat("ps/", i));
+    parts.shards.push_back(absl::StrCat(
+        transport == TestTransport::kOwnShards ? "worker/" : "ps/", i));
   }
   parts.tensors = {
       {"conv.weight", {5, 3, 3, 3}}, {"conv.bias", {5}}, {"empty", {0, 7}},
@@ -76,12 +90,15 @@ class TestShard {
  public:
   TestShard(const std::string& folder, uint32_t number, uint64_t generation,
             const v1::JobSpec& spec,
-            const v1::CheckpointRef& restore = v1::CheckpointRef())
+            const v1::CheckpointRef& restore = v1::CheckpointRef(),
+            TestTransport transport = TestTransport::kSockets)
       : store_(LocalFileSystem(), folder),
+        transport_(transport),
         socket_(
             absl::StrCat(folder, "/ps", number, "-g", generation, ".sock")) {
     ShardHostOptions options;
-    options.task = absl::StrCat("ps/", number);
+    options.task = absl::StrCat(
+        transport == TestTransport::kOwnShards ? "worker/" : "ps/", number);
     options.shard = number;
     options.generation = generation;
     options.spec = spec;
@@ -111,15 +128,24 @@ class TestShard {
     auto server = net::Server::Start(options, {service_.get()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
+    if (transport_ == TestTransport::kSockets) return;
+    auto shared =
+        SharedShardServer::Start(memory_path(), kTestToken, host_.get());
+    ASSERT_TRUE(shared.ok()) << shared.status();
+    shared_server_ = *std::move(shared);
   }
-  void StopServer() { server_ = nullptr; }
+  void StopServer() {
+    shared_server_ = nullptr;
+    server_ = nullptr;
+  }
   void Stop() {
     host_->Stop();
-    server_ = nullptr;
+    StopServer();
   }
   void SetMembership() { host_->SetMembership(membership_); }
 
   std::string target() const { return "unix:" + socket_; }
+  std::string memory_path() const { return socket_ + ".mem"; }
   ShardHost& host() { return *host_; }
   Shard& shard() { return *host_->shard(); }
   tensor::CheckpointStore& store() { return store_; }
@@ -143,6 +169,7 @@ class TestShard {
 
  private:
   tensor::CheckpointStore store_;
+  const TestTransport transport_;
   const std::string socket_;
   v1::Membership membership_;
   absl::Mutex mutex_;
@@ -151,20 +178,35 @@ class TestShard {
   std::unique_ptr<ShardHost> host_;
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<net::Server> server_;
+  std::unique_ptr<SharedShardServer> shared_server_;
 };
 
 // Shards of one generation.
 struct TestCluster {
   TestCluster(const std::string& folder, int shards, uint64_t generation,
               const v1::JobSpec& spec,
-              const v1::CheckpointRef& restore = v1::CheckpointRef()) {
+              const v1::CheckpointRef& restore = v1::CheckpointRef(),
+              TestTransport with = TestTransport::kSockets)
+      : transport(with) {
     for (int i = 0; i < shards; ++i) {
-      servers.push_back(
-          std::make_unique<TestShard>(folder, i, generation, spec, restore));
+      servers.push_back(std::make_unique<TestShard>(folder, i, generation, spec,
+                                                    restore, transport));
       servers.back()->SetMembership();
     }
   }
+  const TestTransport transport;
   std::vector<std::unique_ptr<TestShard>> servers;
+};
+
+// A worker's parameters and gradient, where shards can read them.
+struct TestBuffers {
+  explicit TestBuffers(size_t elements)
+      : memory(*SharedMemory::Create("test", 2 * elements * sizeof(float))),
+        parameters(reinterpret_cast<float*>(memory->data()), elements),
+        gradient(parameters.data() + elements, elements) {}
+  const std::unique_ptr<SharedMemory> memory;
+  const absl::Span<float> parameters;
+  const absl::Span<float> gradient;
 };
 
 inline ExchangeOptions TestExchangeOptions(const TestCluster& cluster,
@@ -177,8 +219,15 @@ inline ExchangeOptions TestExchangeOptions(const TestCluster& cluster,
   options.token = kTestToken;
   options.slot = slot;
   for (size_t i = 0; i < cluster.servers.size(); ++i) {
-    options.shards.push_back(
-        {absl::StrCat("ps/", i), cluster.servers[i]->target()});
+    TestShard& server = *cluster.servers[i];
+    ShardAddress address = {server.host().options().task, server.target(), ""};
+    if (cluster.transport != TestTransport::kSockets) {
+      address.memory_path = server.memory_path();
+    }
+    options.shards.push_back(address);
+    if (cluster.transport == TestTransport::kOwnShards && i == slot) {
+      options.own_shard = &server.host();
+    }
   }
   options.total_steps = total_steps;
   options.steps_per_epoch = total_steps;
@@ -195,29 +244,36 @@ using PartOf = std::function<Part(int64_t step, uint32_t slot)>;
 
 // One worker, from handshake to its last step; its final parameters.
 inline absl::StatusOr<std::vector<float>> RunWorker(
-    const ExchangeOptions& options, const tensor::Layout& layout,
-    int64_t until_step, const PartOf& part_of) {
-  std::vector<float> parameters = TestNumbers(layout.elements(), options.slot);
-  std::vector<float> gradient;
-  auto exchange = Exchange::Open(options, layout, absl::MakeSpan(parameters),
-                                 TestDeadline());
+    ExchangeOptions options, const tensor::Layout& layout, int64_t until_step,
+    const PartOf& part_of) {
+  const TestBuffers buffers(layout.elements());
+  options.memory = {buffers.memory.get()};
+  absl::c_copy(TestNumbers(layout.elements(), options.slot),
+               buffers.parameters.begin());
+  auto exchange =
+      Exchange::Open(options, layout, buffers.parameters, TestDeadline());
   if (!exchange.ok()) return exchange.status();
   absl::Status status = (*exchange)->Initialise(TestDeadline());
+  const bool in_place = !options.shards[0].memory_path.empty();
+  EXPECT_EQ((*exchange)->stats().shards_in_place,
+            in_place ? options.shards.size() : 0);
   for (int64_t t = (*exchange)->step(); status.ok() && t < until_step; ++t) {
     const Part part = part_of(t, options.slot);
-    gradient = TestNumbers(layout.elements(), 77, t, options.slot);
+    absl::c_copy(TestNumbers(layout.elements(), 77, t, options.slot),
+                 buffers.gradient.begin());
     StepInfo step;
     step.step = t;
     step.weight = part.weight;
     step.idle = part.idle;
     status = (*exchange)->BeginStep(step);
     if (status.ok() && !part.idle) {
-      status = (*exchange)->PushAll(gradient.data());
+      status = (*exchange)->PushAll(buffers.gradient.data());
     }
     if (status.ok()) status = (*exchange)->WaitStep(TestDeadline());
   }
   if (!status.ok()) return status;
-  return parameters;
+  return std::vector<float>(buffers.parameters.begin(),
+                            buffers.parameters.end());
 }
 
 // All workers at once; their final parameters.

@@ -54,47 +54,78 @@ class ExchangeTest : public ::testing::Test {
   testing::TempFolder folder_;
 };
 
-TEST_F(ExchangeTest, TwoWorkersAndOneShardEqualASequentialReference) {
+// The same whatever carries the tensors.
+class TransportTest : public ::testing::TestWithParam<TestTransport> {
+ protected:
+  tensor::Layout Layout(int workers, int shards) {
+    return TestLayout(workers, shards, 64, GetParam());
+  }
+  TestCluster Cluster(int shards, const v1::JobSpec& spec) {
+    return TestCluster(folder_.path(), shards, 1, spec, {}, GetParam());
+  }
+  // Own shards are as many as workers.
+  int Shards(int shards, int workers) {
+    return GetParam() == TestTransport::kOwnShards ? workers : shards;
+  }
+  testing::TempFolder folder_;
+};
+
+std::string TransportName(
+    const ::testing::TestParamInfo<TestTransport>& transport) {
+  const char* const names[] = {"Sockets", "Memory", "OwnShards"};
+  return names[static_cast<int>(transport.param)];
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TransportTest,
+                         ::testing::Values(TestTransport::kSockets,
+                                           TestTransport::kMemory,
+                                           TestTransport::kOwnShards),
+                         TransportName);
+
+TEST_P(TransportTest, TwoWorkersAndOneShardEqualASequentialReference) {
   const v1::JobSpec spec = TestSpec();
-  const tensor::Layout layout = TestLayout(2, 1);
-  const TestCluster cluster(folder_.path(), 1, 1, spec);
+  const int shards = Shards(1, 2);
+  const tensor::Layout layout = Layout(2, shards);
+  const TestCluster cluster = Cluster(shards, spec);
   const auto results = RunWorkers(cluster, layout, 1, 20, 20, Always);
   const std::vector<float> expected = Reference(spec, layout, 20, Always);
   EXPECT_EQ(results[0], expected);
   EXPECT_EQ(results[1], expected);
 }
 
-TEST_F(ExchangeTest, FourWorkersAndThreeShardsWithAdamEqualTheReference) {
+TEST_P(TransportTest, FourWorkersAndThreeShardsWithAdamEqualTheReference) {
   v1::JobSpec spec = TestSpec();
   spec.mutable_optimizer()->set_name(v1::OptimizerSpec::ADAM);
   spec.mutable_optimizer()->mutable_schedule()->set_name(
       v1::ScheduleSpec::COSINE);
-  const tensor::Layout layout = TestLayout(4, 3);
-  const TestCluster cluster(folder_.path(), 3, 1, spec);
+  const int shards = Shards(3, 4);
+  const tensor::Layout layout = Layout(4, shards);
+  const TestCluster cluster = Cluster(shards, spec);
   const auto results = RunWorkers(cluster, layout, 1, 15, 15, Always);
   const std::vector<float> expected = Reference(spec, layout, 15, Always);
   for (const auto& result : results) EXPECT_EQ(result, expected);
 }
 
-TEST_F(ExchangeTest, ShortAndIdleBatchesAreWeightedRight) {
+TEST_P(TransportTest, ShortAndIdleBatchesAreWeightedRight) {
   const auto part_of = [](int64_t step, uint32_t slot) -> Part {
     if (step % 4 == 3 && slot > 0) return {0, true};
     if (step % 5 == 4) return {0, true};  // nobody has anything
     return {slot == 2 ? 7.0 : 64.0, false};
   };
   const v1::JobSpec spec = TestSpec();
-  const tensor::Layout layout = TestLayout(3, 2);
-  const TestCluster cluster(folder_.path(), 2, 1, spec);
+  const int shards = Shards(2, 3);
+  const tensor::Layout layout = Layout(3, shards);
+  const TestCluster cluster = Cluster(shards, spec);
   const auto results = RunWorkers(cluster, layout, 1, 20, 20, part_of);
   const std::vector<float> expected = Reference(spec, layout, 20, part_of);
   for (const auto& result : results) EXPECT_EQ(result, expected);
 }
 
-TEST_F(ExchangeTest, LostConnectionsAreReopenedAndNothingIsAppliedTwice) {
+TEST_P(TransportTest, LostConnectionsAreReopenedAndNothingIsAppliedTwice) {
   constexpr int64_t kSteps = 40;
   const v1::JobSpec spec = TestSpec();
-  const tensor::Layout layout = TestLayout(2, 2);
-  const TestCluster cluster(folder_.path(), 2, 1, spec);
+  const tensor::Layout layout = Layout(2, 2);
+  const TestCluster cluster = Cluster(2, spec);
   // Cuts all connections to both shards at some steps, in the middle of it:
   // slot 1 pushes only after the cut, so slot 0's pushes are unanswered.
   absl::Mutex mutex;
@@ -240,7 +271,7 @@ TEST_F(ExchangeTest, WhoeverCannotBeOpenedIsNamed) {
   cluster.servers.push_back(
       std::make_unique<TestShard>(folder_.path(), 0, 1, TestSpec()));
   ExchangeOptions options = TestExchangeOptions(cluster, 0, 1, 5);
-  options.shards.push_back({"ps/1", "unix:" + folder_.path() + "/nobody"});
+  options.shards.push_back({"ps/1", "unix:" + folder_.path() + "/nobody", ""});
   const tensor::Layout layout = TestLayout(1, 2);
   std::vector<float> parameters(layout.elements());
   const auto exchange =

@@ -81,7 +81,8 @@ class PsProcessTest : public ::testing::Test {
 
   // Two workers to the end; their parameters.
   std::vector<float> Train(uint64_t generation) {
-    const auto shards = ShardAddresses(membership_);
+    const auto shards =
+        ShardAddresses(membership_, "ps", v1::ExchangeSpec::AUTO);
     EXPECT_TRUE(shards.ok()) << shards.status();
     const tensor::Layout layout =
         TestLayout(2, static_cast<int>(shards->size()));
@@ -233,7 +234,7 @@ TEST_F(PsProcessTest, EndsWhenItsStorageCannotBeWritten) {
   // The exchange may or may not get to its end before the process is gone.
   ExchangeOptions options =
       TestExchangeOptions(TestCluster("", 0, 0, spec_), 0, 1, 5);
-  options.shards = *ShardAddresses(membership_);
+  options.shards = *ShardAddresses(membership_, "ps", v1::ExchangeSpec::AUTO);
   options.reconnect_timeout = absl::ZeroDuration();
   (void)RunWorker(options, TestLayout(1, 1), 5, Always);
   const auto exit = tasks_[0]->process().Wait(kTestTimeout);

@@ -53,6 +53,8 @@ class ShardTest : public ::testing::Test {
     options.generation = kGeneration;
     options.optimizer = spec.optimizer();
     options.deterministic = spec.deterministic();
+    options.strategy = spec.strategy();
+    options.nan = spec.exchange().nan();
     options.total_steps = total_steps;
     options.checkpoint_every_steps = every;
     layout_ = std::make_unique<tensor::Layout>(TestLayout(workers, 1));
@@ -388,6 +390,133 @@ TEST_F(ShardTest, ManyThreadsOnTheSameChunksLoseNothing) {
   }
   EXPECT_FLOAT_EQ(Handle(Request(v1::PULL, 0, kSteps))->parameters[0],
                   expected);
+}
+
+// ------------------------------------------------------- ssp and async
+
+v1::JobSpec LooseSpec(v1::StrategySpec::Sync sync, int staleness) {
+  v1::JobSpec spec = TestSpec();
+  spec.set_deterministic(false);
+  spec.mutable_strategy()->set_sync(sync);
+  spec.mutable_strategy()->set_staleness(staleness);
+  return spec;
+}
+
+TEST_F(ShardTest, AsyncAppliesEachGradientAsItComes) {
+  Make(2, LooseSpec(v1::StrategySpec::ASYNC, 0));
+  Init(1);
+  const auto first = Handle(Push(0, 0, 2, /*weight=*/64));
+  ASSERT_EQ(first->calls, 1);
+  EXPECT_EQ(first->header.step, 1u);
+  EXPECT_FLOAT_EQ(first->parameters[0], 0.8f);
+  // A worker that comes later begins at its own step, with what there is now.
+  EXPECT_EQ(shard_->step(), 0);
+  const auto pulled = Handle(Request(v1::PULL, 1, 0));
+  ASSERT_EQ(pulled->calls, 1);
+  EXPECT_FLOAT_EQ(pulled->parameters[0], 0.8f);
+  // The other slot is at its step 0 still, and finds what the first has done.
+  EXPECT_EQ(Handle(Push(0, 1, 1))->calls, 1);
+  const auto other = Handle(Push(1, 0, 1));
+  ASSERT_EQ(other->calls, 1);
+  EXPECT_EQ(other->header.step, 1u);
+  EXPECT_FLOAT_EQ(other->parameters[0], 0.6f);
+}
+
+TEST_F(ShardTest, SspHoldsBackWhoIsTooFarAhead) {
+  Make(2, LooseSpec(v1::StrategySpec::SSP, 2));
+  Init(1);
+  EXPECT_EQ(Handle(Push(0, 0, 1))->calls, 1);
+  EXPECT_EQ(Handle(Push(0, 1, 1))->calls, 1);
+  const auto ahead = Handle(Push(0, 2, 1));
+  EXPECT_EQ(ahead->calls, 0) << "slot 1 is at 0: slot 0 may not begin step 3";
+  EXPECT_EQ(Handle(Push(1, 0, 1))->calls, 1);
+  ASSERT_EQ(ahead->calls, 1);
+  EXPECT_EQ(ahead->header.step, 3u);
+  EXPECT_FLOAT_EQ(ahead->parameters[0], 0.6f);
+}
+
+TEST_F(ShardTest, ARepeatedPushIsAppliedOnceWithoutBspToo) {
+  Make(2, LooseSpec(v1::StrategySpec::SSP, 1));
+  Init(1);
+  EXPECT_EQ(Handle(Push(0, 0, 1))->calls, 1);
+  const auto again = Handle(Push(0, 0, 1));
+  ASSERT_EQ(again->calls, 1);
+  EXPECT_FLOAT_EQ(again->parameters[0], 0.9f);
+  const auto waits = Handle(Push(0, 1, 1));
+  const auto replaces = Handle(Push(0, 1, 1));
+  ASSERT_EQ(waits->calls, 1);
+  EXPECT_EQ(waits->header.code, static_cast<int>(absl::StatusCode::kAborted));
+  EXPECT_EQ(replaces->calls, 0);
+  Handle(Push(1, 0, 1));
+  ASSERT_EQ(replaces->calls, 1);
+  EXPECT_FLOAT_EQ(replaces->parameters[0], 0.7f);
+  ExpectRefused(Push(1, 5, 1), absl::StatusCode::kFailedPrecondition,
+                "slot 1 of chunk 0 is at step 1");
+}
+
+TEST_F(ShardTest, ACheckpointWithoutBspHoldsTheSameStepsOfAllSlots) {
+  Make(2, LooseSpec(v1::StrategySpec::ASYNC, 0), 100, /*every=*/2);
+  Init(1);
+  EXPECT_EQ(Handle(Push(0, 0, 1))->calls, 1);
+  EXPECT_EQ(Handle(Push(0, 1, 1))->calls, 1);
+  const auto beyond = Handle(Push(0, 2, 1));
+  EXPECT_EQ(beyond->calls, 0) << "slot 1 has not come to step 2 yet";
+  EXPECT_EQ(Handle(Push(1, 0, 1))->calls, 1);
+  EXPECT_TRUE(sink_.taken.empty());
+  const auto last = Handle(Push(1, 1, 1));
+  ASSERT_EQ(sink_.taken.size(), 1u);
+  EXPECT_EQ(sink_.taken[0].first, 2);
+  EXPECT_FLOAT_EQ(sink_.taken[0].second.parameters.span()[0], 0.6f);
+  EXPECT_FLOAT_EQ(last->parameters[0], 0.6f);
+  ASSERT_EQ(beyond->calls, 1);
+  EXPECT_FLOAT_EQ(beyond->parameters[0], 0.5f);
+}
+
+// ------------------------------------------------- numbers that are none
+
+v1::JobSpec NanSpec(v1::ExchangeSpec::NanPolicy policy) {
+  v1::JobSpec spec = TestSpec();
+  spec.mutable_exchange()->set_nan(policy);
+  return spec;
+}
+
+TEST_F(ShardTest, ANanFailsEverybodyAndNamesTheParameter) {
+  Make(2, NanSpec(v1::ExchangeSpec::FAIL));
+  Init(1);
+  // Chunk 2 is flat 128 to 191: conv.weight's last 7, conv.bias, fc.weight.
+  tensor::ReceivedRequest bad = Push(0, 0, 1, 1, 2);
+  std::vector<float> values(Elements(2), 1);
+  values[9] = std::numeric_limits<float>::quiet_NaN();
+  bad.payload = PayloadOf(values);
+  const auto first = Handle(std::move(bad));
+  const auto second = Handle(Push(1, 0, 1, 1, 2));
+  for (const auto& answer : {first, second}) {
+    ASSERT_EQ(answer->calls, 1);
+    EXPECT_THAT(answer->header.message,
+                HasSubstr("the gradient of conv.bias has a NaN"));
+  }
+  ExpectRefused(Push(0, 0, 1, 1, 2), absl::StatusCode::kFailedPrecondition,
+                "conv.bias");
+}
+
+TEST_F(ShardTest, ANanIsLeftOutWhereThatIsAllowed) {
+  Make(2, NanSpec(v1::ExchangeSpec::SKIP));
+  Init(1);
+  Handle(Push(0, 0, std::numeric_limits<float>::infinity()));
+  const auto skipped = Handle(Push(1, 0, 1));
+  ASSERT_EQ(skipped->calls, 1);
+  EXPECT_EQ(skipped->header.step, 1u);
+  EXPECT_EQ(skipped->parameters[0], 1);
+  EXPECT_EQ(shard_->stats().updates_skipped, 1u);
+  Handle(Push(0, 1, 1));
+  EXPECT_FLOAT_EQ(Handle(Push(1, 1, 1))->parameters[0], 0.9f);
+}
+
+TEST_F(ShardTest, ANanIsAppliedWhereThatIsWanted) {
+  Make(1, NanSpec(v1::ExchangeSpec::IGNORE));
+  Init(1);
+  const auto answer = Handle(Push(0, 0, std::nanf("")));
+  EXPECT_TRUE(std::isnan(answer->parameters[0]));
 }
 
 TEST(CheckpointStepTest, EveryStepsAndTheLast) {

@@ -55,8 +55,9 @@ tensor::Layout TwoChunks() {
 ChunkSnapshot Snapshot(const tensor::Layout& layout, uint32_t chunk) {
   ChunkSnapshot snapshot;
   snapshot.range = layout.ChunkRange(chunk);
-  snapshot.parameters = ParameterRef::Allocate(4);
-  for (float& value : snapshot.parameters.writable()) {
+  snapshot.parameters = ParameterRef::Allocate(
+      std::make_shared<ParameterPool>(0, /*shared=*/false), 4);
+  for (float& value : snapshot.parameters.BeginWrite()) {
     value = static_cast<float>(chunk);
   }
   snapshot.updates = 7 + chunk;

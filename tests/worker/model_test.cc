@@ -134,6 +134,54 @@ TEST(ModelTest, AStepsGradientOwesNothingToTheOneBefore) {
   EXPECT_EQ(model->gradient(), absl::MakeConstSpan(first));
 }
 
+TEST(ModelTest, EachGradientIsAnnouncedOnceAndIsComplete) {
+  for (const auto builtin : {v1::ModelSpec::LINEAR, v1::ModelSpec::MLP,
+                             v1::ModelSpec::CNN, v1::ModelSpec::LENET}) {
+    const auto model = MakeModel(TestModel(builtin), {16, 16});
+    const TestRecords records(12, 256);
+    std::vector<uint64_t> begins = {0};
+    for (const tensor::TensorShape& tensor : model->tensors()) {
+      uint64_t elements = 1;
+      for (const int64_t size : tensor.shape) elements *= size;
+      begins.push_back(begins.back() + elements);
+    }
+    std::map<size_t, std::vector<float>> announced;
+    model->OnGradientDone([&](size_t tensor) {
+      EXPECT_EQ(announced.count(tensor), 0u);
+      announced[tensor].assign(model->gradient().begin() + begins[tensor],
+                               model->gradient().begin() + begins[tensor + 1]);
+    });
+    for (int step = 0; step < 2; ++step) {
+      announced.clear();
+      ASSERT_TRUE(model->ComputeGradient(records.view(), step).ok());
+      ASSERT_EQ(announced.size(), model->tensors().size());
+      for (const auto& [tensor, gradient] : announced) {
+        EXPECT_EQ(absl::MakeConstSpan(gradient),
+                  model->gradient().subspan(begins[tensor], gradient.size()))
+            << model->tensors()[tensor].name;
+      }
+    }
+  }
+}
+
+TEST(ModelTest, ALossThatIsNoNumberEndsTheStepUnlessItIsAllowed) {
+  for (const bool fail : {true, false}) {
+    ModelOptions options;
+    options.spec = TestModel(v1::ModelSpec::LINEAR);
+    options.record_shape = {8, 8};
+    options.fail_on_nan = fail;
+    const auto model = Must(Model::Create(options));
+    TestRecords records(4, 64);
+    records.features[5] = std::nanf("");
+    const absl::Status status =
+        model->ComputeGradient(records.view(), 0).status();
+    EXPECT_EQ(status.ok(), !fail) << status;
+    if (fail) {
+      EXPECT_THAT(std::string(status.message()), HasSubstr("the loss is nan"));
+    }
+  }
+}
+
 TEST(ModelTest, ScoresCountWhatIsRight) {
   const auto model = MakeModel(TestModel(v1::ModelSpec::LINEAR, 2), {2});
   // Class 1 where the second number is larger.

@@ -61,12 +61,14 @@ v1::Endpoint Encode(const Endpoint& endpoint) {
   v1::Endpoint message;
   message.set_host_id(endpoint.host_id);
   message.set_unix_path(endpoint.unix_path);
+  message.set_memory_path(endpoint.memory_path);
   message.set_tcp(endpoint.tcp);
   return message;
 }
 
 Endpoint Decode(const v1::Endpoint& endpoint) {
-  return {endpoint.host_id(), endpoint.unix_path(), endpoint.tcp()};
+  return {endpoint.host_id(), endpoint.unix_path(), endpoint.tcp(),
+          endpoint.memory_path()};
 }
 
 v1::ExitCause Encode(const ExitCause& exit) {

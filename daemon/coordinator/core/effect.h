@@ -27,13 +27,14 @@ struct SendDataset {
   std::string dataset;
 };
 
-// ps/0 is asked for the manifest of a step (its shards are in the runtime).
+// The first shard (ps/0, or worker/0) is asked for the manifest of a step (its
+// shards are in the runtime).
 struct SendWriteManifest {
   std::string job;
   int64_t step = 0;
 };
 
-// ps/0 learns which checkpoints count.
+// The first shard learns which checkpoints count.
 struct SendCommitted {
   std::string job;
 };

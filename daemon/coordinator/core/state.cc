@@ -58,6 +58,10 @@ int CountTasks(const Job& job, Role role) {
   return count;
 }
 
+Role ShardRoleOf(const Job& job) {
+  return CountTasks(job, Role::kPs) > 0 ? Role::kPs : Role::kWorker;
+}
+
 std::string FinisherOf(const Job& job) {
   return TaskName(
       CountTasks(job, Role::kEvaluator) > 0 ? Role::kEvaluator : Role::kWorker,

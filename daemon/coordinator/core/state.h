@@ -58,6 +58,8 @@ struct Endpoint {
   std::string host_id;
   std::string unix_path;
   std::string tcp;
+  // Where memory is shared with processes of its host.
+  std::string memory_path{};
 };
 
 // How a process ended.
@@ -278,6 +280,9 @@ const Checkpoint* FindCheckpoint(const Job& job, int64_t step);
 
 // Tasks of a role, e.g. the number of shards of Role::kPs.
 int CountTasks(const Job& job, Role role);
+// Who holds the parameters: the parameter servers, or without them (all-reduce)
+// the workers. The first of them keeps the checkpoints.
+Role ShardRoleOf(const Job& job);
 // Who scores and exports: evaluator/0, or worker/0 where there is none.
 std::string FinisherOf(const Job& job);
 // Of each node, how much tasks have; nodes without any are absent.

@@ -54,7 +54,7 @@ std::vector<Effect> CommandsOnAttach(const Job& job, const Task& task) {
   if (job.state != JobState::kRunning) return effects;
   effects.push_back(SendMembership{job.id});
   const std::string name = TaskName(task);
-  if (name == TaskName(Role::kPs, 0) && !job.checkpoints.empty()) {
+  if (name == TaskName(ShardRoleOf(job), 0) && !job.checkpoints.empty()) {
     effects.push_back(SendCommitted{job.id});
   }
   if (name == FinisherOf(job)) {

@@ -48,7 +48,7 @@ std::vector<int64_t> StepsToWrite(const Context& context, const Job& job) {
   std::vector<int64_t> steps;
   const auto runtime = context.runtime.jobs.find(job.id);
   if (runtime == context.runtime.jobs.end()) return steps;
-  const size_t shards = static_cast<size_t>(CountTasks(job, Role::kPs));
+  const size_t shards = static_cast<size_t>(CountTasks(job, ShardRoleOf(job)));
   for (const auto& [step, saved] : runtime->second.shards_saved) {
     if (saved.size() == shards) steps.push_back(step);
   }
@@ -95,7 +95,7 @@ absl::StatusOr<std::vector<Effect>> AttachTask(const Context& context,
       return Refused(facts, why);
     }
     std::vector<Effect> again = CommandsOnAttach(*job, *task);
-    if (facts.task == TaskName(Role::kPs, 0)) {
+    if (facts.task == TaskName(ShardRoleOf(*job), 0)) {
       for (const int64_t step : StepsToWrite(context, *job)) {
         again.push_back(SendWriteManifest{facts.job, step});
       }
@@ -153,13 +153,15 @@ void TakeShardSaved(const Context& context, const Speaker& speaker,
   const Task* task = nullptr;
   const Job* job = Listen(context, speaker, &task);
   if (job == nullptr || step <= NewestCommitted(*job) ||
-      file.shard >= static_cast<uint32_t>(CountTasks(*job, Role::kPs))) {
+      file.shard >=
+          static_cast<uint32_t>(CountTasks(*job, ShardRoleOf(*job)))) {
     return;
   }
   std::map<uint32_t, ShardFile>& saved =
       context.runtime.jobs[speaker.job].shards_saved[step];
   saved[file.shard] = file;
-  if (saved.size() == static_cast<size_t>(CountTasks(*job, Role::kPs))) {
+  if (saved.size() ==
+      static_cast<size_t>(CountTasks(*job, ShardRoleOf(*job)))) {
     context.Emit(SendWriteManifest{speaker.job, step});
   }
 }
@@ -168,7 +170,7 @@ void TakeManifestWritten(const Context& context, const Speaker& speaker,
                          const CheckpointRef& checkpoint) {
   const Task* task = nullptr;
   const Job* job = Listen(context, speaker, &task);
-  if (job == nullptr || speaker.task != TaskName(Role::kPs, 0) ||
+  if (job == nullptr || speaker.task != TaskName(ShardRoleOf(*job), 0) ||
       checkpoint.step <= NewestCommitted(*job)) {
     return;
   }

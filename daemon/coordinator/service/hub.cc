@@ -35,12 +35,8 @@ class Hub::Releaser {
     ToAll(e.job,
           [dataset](const Job&) { return EncodeDatasetCommand(*dataset); });
   }
-  void operator()(const SendWriteManifest& e) {
-    ToOne(e.job, TaskName(Role::kPs, 0), e);
-  }
-  void operator()(const SendCommitted& e) {
-    ToOne(e.job, TaskName(Role::kPs, 0), e);
-  }
+  void operator()(const SendWriteManifest& e) { ToFirstShard(e.job, e); }
+  void operator()(const SendCommitted& e) { ToFirstShard(e.job, e); }
   void operator()(const SendEvaluate& e) { ToFinisher(e.job, e); }
   void operator()(const SendExport& e) { ToFinisher(e.job, e); }
   void operator()(const RefuseTask& e) {
@@ -88,6 +84,12 @@ class Hub::Releaser {
     TaskSession* session = Session(job, task);
     // One that is not there is told when it comes back.
     if (session != nullptr) hub_->ReleaseTo(context_, {effect}, *session);
+  }
+
+  void ToFirstShard(const std::string& id, Effect effect) {
+    const Job* job = FindJob(context_.state(), id);
+    if (job == nullptr) return;
+    ToOne(id, TaskName(ShardRoleOf(*job), 0), std::move(effect));
   }
 
   void ToFinisher(const std::string& id, Effect effect) {

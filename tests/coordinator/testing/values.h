@@ -42,7 +42,7 @@ inline NodeRegistered Registered(const std::string& name, int cpus = 8) {
   node.node = name;
   node.incarnation = "incarnation of " + name;
   node.offered = {cpus * 1000, 64 * kGiB};
-  node.endpoint = {"host", "", "127.0.0.1:1"};
+  node.endpoint = {"host", "", "127.0.0.1:1", ""};
   node.log_token = "log-token";
   node.version = "0.1.0";
   return node;

@@ -1,0 +1,87 @@
+#include "ps/parameter_pool.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace tfd::ps {
+namespace {
+
+// The current parameters, those of the step before and those being made.
+constexpr size_t kVersions = 3;
+constexpr size_t kMinSegmentBytes = 1 << 20;
+
+size_t RoundUp(size_t bytes) {
+  return (bytes + kCacheLineBytes - 1) / kCacheLineBytes * kCacheLineBytes;
+}
+
+// A block: its version, alone in a cache line, and its floats.
+size_t BlockBytes(size_t elements) {
+  return kCacheLineBytes + RoundUp(elements * sizeof(float));
+}
+
+}  // namespace
+
+ParameterPool::ParameterPool(size_t expected_bytes, bool shared)
+    : segment_bytes_(
+          std::max(kMinSegmentBytes,
+                   kVersions * (expected_bytes + expected_bytes / 64))),
+      shared_(shared) {}
+
+PoolBlock ParameterPool::Allocate(size_t elements) {
+  absl::MutexLock lock(&mutex_);
+  std::vector<PoolBlock>& free = free_[elements];
+  if (!free.empty()) {
+    const PoolBlock block = free.back();
+    free.pop_back();
+    return block;
+  }
+  if (!shared_) return AllocateOnHeap(elements);
+  const size_t bytes = BlockBytes(elements);
+  if (segments_.empty() ||
+      segments_.back().memory->size_bytes() - segments_.back().used < bytes) {
+    // What is added later is for slow readers: a few versions of this size.
+    const size_t wanted =
+        segments_.empty() ? std::max(segment_bytes_, bytes) : kVersions * bytes;
+    absl::StatusOr<std::unique_ptr<SharedMemory>> memory =
+        SharedMemory::Create("tfd-parameters", wanted);
+    if (!memory.ok()) {
+      // Peers are answered over gRPC from now on.
+      spdlog::warn("parameters go over sockets on this host too: {}",
+                   std::string(memory.status().message()));
+      shared_ = false;
+      return AllocateOnHeap(elements);
+    }
+    segments_.push_back({*std::move(memory), 0});
+  }
+  Segment& segment = segments_.back();
+  std::byte* const at = segment.memory->data() + segment.used;
+  PoolBlock block;
+  block.segment = static_cast<uint32_t>(segments_.size());
+  block.version = new (at) std::atomic<uint64_t>(0);
+  block.offset = segment.used + kCacheLineBytes;
+  block.floats = {reinterpret_cast<float*>(at + kCacheLineBytes), elements};
+  segment.used += bytes;
+  return block;
+}
+
+PoolBlock ParameterPool::AllocateOnHeap(size_t elements) {
+  heap_.emplace_back(elements);
+  PoolBlock block;
+  block.floats = heap_.back().span();
+  return block;
+}
+
+void ParameterPool::Free(const PoolBlock& block) {
+  absl::MutexLock lock(&mutex_);
+  free_[block.floats.size()].push_back(block);
+}
+
+const SharedMemory& ParameterPool::segment(uint32_t number) const {
+  absl::MutexLock lock(&mutex_);
+  return *segments_[number - 1].memory;
+}
+
+}  // namespace tfd::ps
