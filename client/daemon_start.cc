@@ -17,7 +17,7 @@ namespace {
 
 constexpr absl::Duration kStartTimeout = absl::Seconds(10);
 // A coordinator is there within milliseconds.
-constexpr absl::Duration kLookInterval = absl::Milliseconds(2);
+constexpr absl::Duration kStartLookInterval = absl::Milliseconds(2);
 constexpr size_t kLastLines = 5;
 
 }  // namespace
@@ -32,7 +32,7 @@ absl::StatusOr<std::string> AwaitAddressFile(const std::string& path,
           absl::StrSplit(*text, '\n', absl::SkipWhitespace());
       if (!lines.empty()) return lines.front();
     }
-    absl::StatusOr<ChildExit> exit = process.Wait(kLookInterval);
+    absl::StatusOr<ChildExit> exit = process.Wait(kStartLookInterval);
     if (exit.ok()) {
       return absl::FailedPreconditionError(
           absl::StrCat("tfd-coordinator did not start: ", exit->ToString()));

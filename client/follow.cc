@@ -13,7 +13,7 @@
 namespace tfd::client {
 namespace {
 
-constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
+constexpr absl::Duration kSignalLookInterval = absl::Milliseconds(100);
 // A cancelled job ends within its tasks' grace.
 constexpr absl::Duration kCancelTimeout = absl::Seconds(15);
 
@@ -52,7 +52,7 @@ absl::StatusOr<Followed> FollowJob(const Context& context,
   absl::Status status;
   absl::Time cancel_deadline = absl::InfiniteFuture();
   while (true) {
-    int signal_number = context.interrupt->Wait(kLookInterval);
+    int signal_number = context.interrupt->Wait(kSignalLookInterval);
     {
       absl::MutexLock lock(&shared.mutex);
       result.job = shared.job;
@@ -103,7 +103,7 @@ absl::Status RunInterruptibly(
     context.interrupt->Wake();
   });
   while (true) {
-    int signal_number = context.interrupt->Wait(kLookInterval);
+    int signal_number = context.interrupt->Wait(kSignalLookInterval);
     if (signal_number != 0) canceller.Cancel();
     absl::MutexLock lock(&mutex);
     if (done) break;

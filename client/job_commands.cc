@@ -17,8 +17,6 @@
 namespace tfd::client {
 namespace {
 
-constexpr int kInterrupted = 130;
-
 void AddCommonFlags(CLI::App* command, CommandLine* line) {
   command->add_option("--coordinator", line->coordinator,
                       "its HOST:PORT; else TFD_COORDINATOR, the config file, "
@@ -68,7 +66,7 @@ absl::StatusOr<int> Submit(const CommandLine& line,
     *context.err << "detached: " << job.id() << " goes on; tfd job " << job.id()
                  << " shows it, tfd cancel " << job.id() << " ends it"
                  << std::endl;
-    return kInterrupted;
+    return ExitCode(absl::CancelledError());
   }
   if (line.json) {
     *context.out << ToJson(followed.job);

@@ -19,7 +19,6 @@
 namespace tfd::client {
 namespace {
 
-constexpr int kInterrupted = 130;
 // Room for feeds, which are in no spec.
 constexpr double kSpareCpus = 1;
 constexpr uint64_t kSpareMemoryBytes = 1ull << 30;
@@ -74,7 +73,7 @@ int Report(const CommandLine& line, const Followed& followed,
     *line.context->out << FormatSummary(job, log_folder) << std::flush;
   }
   if (job.state() == v1::SUCCEEDED) return 0;
-  if (followed.interrupted) return kInterrupted;
+  if (followed.interrupted) return ExitCode(absl::CancelledError());
   *line.context->err << job.id() << " " << StateName(job.state()) << ": "
                      << FormatCause(job) << std::flush;
   return 1;

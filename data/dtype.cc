@@ -22,6 +22,10 @@ size_t SizeBytes(Dtype dtype) {
   return 0;
 }
 
+bool IsInteger(Dtype dtype) {
+  return dtype != Dtype::kFloat32 && dtype != Dtype::kFloat64;
+}
+
 const char* DtypeName(Dtype dtype) {
   switch (dtype) {
     case Dtype::kUint8:

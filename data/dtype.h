@@ -22,6 +22,7 @@ enum class Dtype {
 
 // The size of one number.
 size_t SizeBytes(Dtype dtype);
+bool IsInteger(Dtype dtype);
 
 // "uint8", "float32", as in model.json.
 const char* DtypeName(Dtype dtype);

@@ -103,10 +103,6 @@ absl::Status CheckSize(const std::string& uri, uint64_t header_bytes,
                   "it again"));
 }
 
-bool IsInteger(Dtype dtype) {
-  return dtype != Dtype::kFloat32 && dtype != Dtype::kFloat64;
-}
-
 int64_t IntegerAt(Dtype dtype, const void* in) {
   switch (dtype) {
     case Dtype::kUint8:

@@ -57,10 +57,6 @@ std::optional<Dtype> NumberType(const arrow::DataType& type) {
   }
 }
 
-bool IsInteger(Dtype dtype) {
-  return dtype != Dtype::kFloat32 && dtype != Dtype::kFloat64;
-}
-
 // What a producer writes instead of a type that cannot be taken.
 std::string CastFor(const arrow::DataType& type, bool is_label) {
   if (type.id() == arrow::Type::DICTIONARY) {

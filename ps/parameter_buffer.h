@@ -71,8 +71,8 @@ class ParameterRef {
   absl::Span<float> BeginWrite() {
     const PoolBlock& block = shared_->block;
     if (block.version != nullptr) {
-      block.version->fetch_add(1, std::memory_order_relaxed);
-      std::atomic_thread_fence(std::memory_order_release);
+      // What is written from now on is written after this.
+      block.version->fetch_add(1, std::memory_order_acq_rel);
     }
     return block.floats;
   }

@@ -23,36 +23,6 @@ constexpr absl::Duration kHelloPatience = absl::Seconds(5);
 // No file descriptor left, say: accepting goes on when others have ended.
 constexpr absl::Duration kAcceptRetry = absl::Milliseconds(100);
 
-// What answers hold on to: they may come after the connection's end.
-struct ReplySide {
-  absl::Mutex mutex;
-  // Null once nobody can be answered.
-  SharedLink* link ABSL_GUARDED_BY(mutex) = nullptr;
-};
-
-void SendReply(ReplySide& side, const ShardReply& reply) {
-  SharedSlot slot;
-  const SharedMemory* memory = nullptr;
-  if (reply.parameters) {
-    slot.place = reply.parameters.place();
-    if (slot.place.segment == 0) {
-      return SendReply(
-          side,
-          ErrorReply(
-              {0, reply.header.kind, 0, reply.header.step, reply.header.chunk},
-              absl::UnavailableError("there is no shared memory left for it")));
-    }
-    memory = &reply.parameters.pool().segment(slot.place.segment);
-  }
-  slot.header_bytes = static_cast<uint32_t>(
-      tensor::EncodeChunkHeader(reply.header, absl::MakeSpan(slot.header)));
-  absl::MutexLock lock(&side.mutex);
-  if (side.link == nullptr) return;
-  const absl::Status sent = side.link->Send(slot, memory);
-  // The worker connects again, or is gone.
-  if (!sent.ok()) side.link->Close();
-}
-
 absl::Status CheckHello(const net::LocalSocket& socket,
                         const v1::MemoryHello& hello, const std::string& token,
                         const ShardHost& host) {
@@ -71,6 +41,36 @@ absl::Status CheckHello(const net::LocalSocket& socket,
 }
 
 }  // namespace
+
+// What answers hold on to: they may come after the connection's end.
+struct SharedShardServer::ReplySide {
+  absl::Mutex mutex;
+  // Null once nobody can be answered.
+  SharedLink* link ABSL_GUARDED_BY(mutex) = nullptr;
+};
+
+void SharedShardServer::Reply(ReplySide& side, const ShardReply& reply) {
+  SharedSlot slot;
+  const SharedMemory* memory = nullptr;
+  if (reply.parameters) {
+    slot.place = reply.parameters.place();
+    if (slot.place.segment == 0) {
+      return Reply(
+          side,
+          ErrorReply(
+              {0, reply.header.kind, 0, reply.header.step, reply.header.chunk},
+              absl::UnavailableError("there is no shared memory left for it")));
+    }
+    memory = &reply.parameters.pool().segment(slot.place.segment);
+  }
+  slot.header_bytes = static_cast<uint32_t>(
+      tensor::EncodeChunkHeader(reply.header, absl::MakeSpan(slot.header)));
+  absl::MutexLock lock(&side.mutex);
+  if (side.link == nullptr) return;
+  const absl::Status sent = side.link->Send(slot, memory);
+  // The worker connects again, or is gone.
+  if (!sent.ok()) side.link->Close();
+}
 
 // One worker, from its hello to its end.
 class SharedShardServer::Connection {
@@ -147,7 +147,7 @@ class SharedShardServer::Connection {
                          tensor::ParseChunkRequestHeader(header));
     shard.Handle({request, std::move(payload)},
                  [replies = replies_](const ShardReply& reply) {
-                   SendReply(*replies, reply);
+                   Reply(*replies, reply);
                  });
     return absl::OkStatus();
   }

@@ -29,6 +29,8 @@ class SharedShardServer {
 
  private:
   class Connection;
+  struct ReplySide;
+  static void Reply(ReplySide& side, const ShardReply& reply);
   SharedShardServer(net::LocalListener listener, std::string token,
                     ShardHost* host);
   void Accept();

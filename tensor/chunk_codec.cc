@@ -418,8 +418,11 @@ Payload Payload::InPlace(ByteSpan bytes, PayloadVersion version,
 
 bool Payload::Unchanged() const {
   if (version_.word == nullptr) return true;
-  // What was read before is read before the version is looked at.
+    // What was read before is read before the version is looked at. (TSan knows
+    // no fences; the writer is another process.)
+#ifndef TFD_THREAD_SANITIZER
   std::atomic_thread_fence(std::memory_order_acquire);
+#endif
   return version_.word->load(std::memory_order_relaxed) == version_.expected;
 }
 

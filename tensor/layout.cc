@@ -16,20 +16,21 @@ constexpr uint64_t kMaxElements =
     std::numeric_limits<int64_t>::max() / (2 * sizeof(double));
 constexpr uint64_t kMaxChunkElements = uint64_t{1} << 24;  // 64 MiB of float32
 
-absl::Status Wrong(absl::string_view field, absl::string_view what) {
+absl::Status WrongField(absl::string_view field, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("layout.", field, ": ", what));
 }
 
 absl::Status CheckNames(
     absl::string_view field,
     const google::protobuf::RepeatedPtrField<std::string>& names) {
-  if (names.empty()) return Wrong(field, "is empty; at least one is needed");
+  if (names.empty())
+    return WrongField(field, "is empty; at least one is needed");
   std::set<absl::string_view> seen;
   for (int i = 0; i < names.size(); ++i) {
     const std::string name = absl::StrCat(field, "[", i, "]");
-    if (names[i].empty()) return Wrong(name, "has no name");
+    if (names[i].empty()) return WrongField(name, "has no name");
     if (!seen.insert(names[i]).second) {
-      return Wrong(name, absl::StrCat(names[i], " is listed twice"));
+      return WrongField(name, absl::StrCat(names[i], " is listed twice"));
     }
   }
   return absl::OkStatus();
@@ -41,15 +42,15 @@ absl::StatusOr<uint64_t> Product(absl::string_view field,
   uint64_t product = 1;
   for (const int64_t dimension : shape) {
     if (dimension < 0) {
-      return Wrong(field, absl::StrCat("[", absl::StrJoin(shape, ", "),
-                                       "] has a negative dimension"));
+      return WrongField(field, absl::StrCat("[", absl::StrJoin(shape, ", "),
+                                            "] has a negative dimension"));
     }
     uint64_t next = 0;
     if (__builtin_mul_overflow(product, static_cast<uint64_t>(dimension),
                                &next) ||
         next > kMaxElements) {
-      return Wrong(field, absl::StrCat("[", absl::StrJoin(shape, ", "),
-                                       "] has too many elements"));
+      return WrongField(field, absl::StrCat("[", absl::StrJoin(shape, ", "),
+                                            "] has too many elements"));
     }
     product = next;
   }
@@ -62,30 +63,31 @@ absl::Status CheckTensors(const v1::LayoutGroup& group, uint64_t* elements) {
   for (int i = 0; i < group.tensors_size(); ++i) {
     const v1::TensorInfo& tensor = group.tensors(i);
     const std::string field = absl::StrCat("tensors[", i, "]");
-    if (tensor.name().empty()) return Wrong(field + ".name", "is empty");
+    if (tensor.name().empty()) return WrongField(field + ".name", "is empty");
     if (!seen.insert(tensor.name()).second) {
-      return Wrong(field + ".name",
-                   absl::StrCat(tensor.name(), " is listed twice"));
+      return WrongField(field + ".name",
+                        absl::StrCat(tensor.name(), " is listed twice"));
     }
     TFD_ASSIGN_OR_RETURN(const uint64_t product,
                          Product(field + ".shape", tensor.shape()));
     if (tensor.elements() != product) {
-      return Wrong(field + ".elements",
-                   absl::StrCat(tensor.elements(), ", but the shape [",
-                                absl::StrJoin(tensor.shape(), ", "), "] of ",
-                                tensor.name(), " has ", product));
+      return WrongField(field + ".elements",
+                        absl::StrCat(tensor.elements(), ", but the shape [",
+                                     absl::StrJoin(tensor.shape(), ", "),
+                                     "] of ", tensor.name(), " has ", product));
     }
     if (tensor.begin() != next) {
-      return Wrong(field + ".begin",
-                   absl::StrCat(tensor.begin(), ", but the tensors before ",
-                                tensor.name(), " end at ", next));
+      return WrongField(
+          field + ".begin",
+          absl::StrCat(tensor.begin(), ", but the tensors before ",
+                       tensor.name(), " end at ", next));
     }
     next += product;
     if (next > kMaxElements) {
-      return Wrong(field, "more elements in all than can be addressed");
+      return WrongField(field, "more elements in all than can be addressed");
     }
   }
-  if (next == 0) return Wrong("tensors", "the model has no parameters");
+  if (next == 0) return WrongField("tensors", "the model has no parameters");
   *elements = next;
   return absl::OkStatus();
 }
@@ -156,27 +158,27 @@ absl::StatusOr<Layout> Layout::FromGroup(v1::LayoutGroup group) {
   TFD_RETURN_IF_ERROR(CheckNames("shards", group.shards()));
   if (group.chunk_elements() == 0 ||
       group.chunk_elements() > kMaxChunkElements) {
-    return Wrong("chunk_elements",
-                 absl::StrCat(group.chunk_elements(), " is not in 1 to ",
-                              kMaxChunkElements));
+    return WrongField("chunk_elements",
+                      absl::StrCat(group.chunk_elements(), " is not in 1 to ",
+                                   kMaxChunkElements));
   }
   Layout layout;
   TFD_RETURN_IF_ERROR(CheckTensors(group, &layout.elements_));
   const uint64_t chunks =
       (layout.elements_ + group.chunk_elements() - 1) / group.chunk_elements();
   if (chunks > std::numeric_limits<uint32_t>::max()) {
-    return Wrong(
+    return WrongField(
         "chunk_elements",
         absl::StrCat(group.chunk_elements(), " cuts ", layout.elements_,
                      " elements into more chunks than can be "
                      "numbered; use larger chunks"));
   }
   if (chunks < static_cast<uint64_t>(group.shards_size())) {
-    return Wrong("shards",
-                 absl::StrCat("there are ", group.shards_size(),
-                              " shards, but only ", chunks,
-                              " chunks of parameters; use fewer parameter "
-                              "servers (tasks.ps.count)"));
+    return WrongField("shards",
+                      absl::StrCat("there are ", group.shards_size(),
+                                   " shards, but only ", chunks,
+                                   " chunks of parameters; use fewer parameter "
+                                   "servers (tasks.ps.count)"));
   }
   layout.chunks_ = static_cast<uint32_t>(chunks);
   layout.fingerprint_ = FingerprintOf(group);
@@ -192,8 +194,8 @@ absl::StatusOr<Layout> Layout::FromProto(const v1::Layout& layout,
                      ", but this is generation ", generation));
   }
   if (layout.groups_size() != 1) {
-    return Wrong("groups", absl::StrCat("there are ", layout.groups_size(),
-                                        "; exactly one is supported"));
+    return WrongField("groups", absl::StrCat("there are ", layout.groups_size(),
+                                             "; exactly one is supported"));
   }
   return FromGroup(layout.groups(0));
 }

@@ -61,6 +61,12 @@ const std::string& HostId() {
   return *id;
 }
 
+std::string HostName() {
+  char name[256] = "";
+  gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
 absl::StatusOr<std::string> DialTarget(const v1::Endpoint& peer) {
   if (!peer.unix_path().empty() && peer.host_id() == HostId()) {
     return absl::StrCat(kUnixPrefix, peer.unix_path());

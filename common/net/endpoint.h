@@ -14,6 +14,9 @@ namespace tfd::net {
 // one reach each other over Unix sockets. Read once.
 const std::string& HostId();
 
+// What the machine calls itself.
+std::string HostName();
+
 // What to give to Dial for `peer` as seen from here: "unix:PATH" on the same
 // host, else "HOST:PORT". InvalidArgument where there is neither.
 absl::StatusOr<std::string> DialTarget(const v1::Endpoint& peer);

@@ -20,12 +20,6 @@ constexpr char kFooter[] =
     "\nSIGTERM ends the agent; its tasks go on and the next agent on the same "
     "state folder\ntakes them over, unless --stop-tasks-on-exit is given.";
 
-std::string HostName() {
-  char name[256] = "";
-  gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
 absl::Status MakeAbsolute(std::string& path) {
   std::error_code error;
   const std::filesystem::path absolute =
@@ -48,7 +42,7 @@ absl::Status Complete(AgentOptions& options) {
         absl::StrCat("--coordinator: ", coordinator.status().message()));
   }
   options.coordinator = *std::move(coordinator);
-  if (options.node.empty()) options.node = HostName();
+  if (options.node.empty()) options.node = net::HostName();
   if (options.node.empty()) {
     return absl::InvalidArgumentError(
         "this machine has no host name; give the node one with --node");

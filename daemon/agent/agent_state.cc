@@ -14,20 +14,12 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/fs/file_system.h"
+#include "common/net/endpoint.h"
 #include "daemon/agent/task_folder.h"
 #include "spdlog/spdlog.h"
 
 namespace tfd::agent {
 namespace {
-
-constexpr mode_t kFolderMode = 0750;
-constexpr mode_t kFileMode = 0640;
-
-std::string HostName() {
-  char name[256] = "";
-  gethostname(name, sizeof(name) - 1);
-  return name;
-}
 
 // One that cannot be understood is as good as none: nothing but convenience
 // is in it.
@@ -72,7 +64,7 @@ absl::StatusOr<AgentState> AgentState::Open(const std::string& folder) {
         "); stop that one, or give this one another --state-dir"));
   }
   const std::string holder =
-      absl::StrCat("pid ", getpid(), " on ", HostName(), "\n");
+      absl::StrCat("pid ", getpid(), " on ", net::HostName(), "\n");
   if (ftruncate(state.lock_.get(), 0) != 0 ||
       pwrite(state.lock_.get(), holder.data(), holder.size(), 0) !=
           static_cast<ssize_t>(holder.size())) {

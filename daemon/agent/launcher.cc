@@ -27,8 +27,6 @@ namespace tfd::agent {
 namespace {
 
 constexpr mode_t kSecretMode = 0400;
-constexpr mode_t kFileMode = 0640;
-constexpr mode_t kFolderMode = 0750;
 // A socket's path is SOCKETS/JOB/NAME and has 107 bytes in all.
 constexpr size_t kMaxSocketFolderName = 24;
 constexpr size_t kChecksumDigits = 8;

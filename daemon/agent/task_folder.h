@@ -28,6 +28,10 @@
 
 namespace tfd::agent {
 
+// Of what the agent keeps: for its user, and its group to read.
+inline constexpr mode_t kFolderMode = 0750;
+inline constexpr mode_t kFileMode = 0640;
+
 inline constexpr char kLaunchFile[] = "launch.json";
 inline constexpr char kShimFile[] = "shim.json";
 inline constexpr char kExitRecordFile[] = "exit.json";

@@ -13,7 +13,7 @@
 namespace tfd::agent {
 namespace {
 
-constexpr absl::Duration kHang = absl::Seconds(30);
+constexpr absl::Duration kTestingHang = absl::Seconds(30);
 constexpr absl::Duration kLook = absl::Milliseconds(2);
 
 }  // namespace
@@ -21,7 +21,7 @@ constexpr absl::Duration kLook = absl::Milliseconds(2);
 std::string AgentProgram() { return *ProgramFolder() + "/../bin/tfd-agent"; }
 
 bool Eventually(absl::FunctionRef<bool()> condition) {
-  const absl::Time deadline = SteadyNow() + kHang;
+  const absl::Time deadline = SteadyNow() + kTestingHang;
   while (!condition()) {
     if (SteadyNow() > deadline) return false;
     absl::SleepFor(kLook);

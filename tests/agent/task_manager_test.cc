@@ -22,14 +22,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr absl::Duration kHang = absl::Seconds(30);
+constexpr absl::Duration kManagerHang = absl::Seconds(30);
 
 class TaskManagerTest : public ::testing::Test {
  protected:
   TaskManagerTest() { Restart(); }
   ~TaskManagerTest() override {
     if (manager_ != nullptr) {
-      EXPECT_TRUE(manager_->StopAll(kHang).ok());
+      EXPECT_TRUE(manager_->StopAll(kManagerHang).ok());
     }
   }
 
@@ -171,7 +171,7 @@ TEST_F(TaskManagerTest, TellsFirstOfTheOneThatEndedFirst) {
   Want({LaunchOf("job", "ps/0", 1, v1::TaskLaunch::PS),
         LaunchOf("job", "worker/0"),
         LaunchOf("job", "feed/0", 1, v1::TaskLaunch::FEED)});
-  ASSERT_TRUE(feed_ended.WaitForNotificationWithTimeout(kHang));
+  ASSERT_TRUE(feed_ended.WaitForNotificationWithTimeout(kManagerHang));
   const auto shim_ended = [&](const std::string& name) {
     const auto record = ReadShim(TaskFolder(name));
     return record.ok() && !record->shim.Alive();
@@ -389,10 +389,10 @@ TEST_F(TaskManagerTest, StopAllStopsAllAndStartsNothing) {
   ASSERT_TRUE(Eventually([&] {
     return News().size() == 2 && PidIn(TaskFolder("ps-0-g1") + "/pid") != 0;
   }));
-  EXPECT_TRUE(manager_->StopAll(kHang).ok());
+  EXPECT_TRUE(manager_->StopAll(kManagerHang).ok());
   EXPECT_EQ(manager_->AliveTasks(), 0);
   Want({LaunchOf("job", "worker/1")});
-  EXPECT_TRUE(manager_->StopAll(kHang).ok());
+  EXPECT_TRUE(manager_->StopAll(kManagerHang).ok());
   EXPECT_EQ(manager_->Reports().size(), 2u);
 }
 

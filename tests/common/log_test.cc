@@ -14,9 +14,9 @@ using ::testing::MatchesRegex;
 
 TEST(LogTest, ALineHasTimeLevelNameAndText) {
   ASSERT_TRUE(InitLogging({"job mnist ps/0", "info"}).ok());
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   spdlog::info("step {}: {}", 7, absl::string_view("done"));
-  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
               MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2} "
                            "[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3} "
                            "I job mnist ps/0: step 7: done\n"));
@@ -24,12 +24,13 @@ TEST(LogTest, ALineHasTimeLevelNameAndText) {
 
 TEST(LogTest, TheLevelHoldsBackWhatIsBelowIt) {
   ASSERT_TRUE(InitLogging({"x", "warn"}).ok());
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   spdlog::info("quiet");
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), IsEmpty());
-  testing::internal::CaptureStderr();
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), IsEmpty());
+  ::testing::internal::CaptureStderr();
   spdlog::warn("loud");
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr(" W x: loud"));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr(" W x: loud"));
 }
 
 TEST(LogTest, AnUnknownLevelIsRefusedWithThoseThereAre) {

@@ -47,8 +47,6 @@ std::vector<float> Reference(const v1::JobSpec& spec,
   return parameters;
 }
 
-Part Always(int64_t, uint32_t) { return {64, false}; }
-
 class ExchangeTest : public ::testing::Test {
  protected:
   testing::TempFolder folder_;

@@ -19,8 +19,6 @@ using ::testing::HasSubstr;
 constexpr int kTerminated = 143;
 constexpr int64_t kSteps = 10;
 
-Part Always(int64_t, uint32_t) { return {64, false}; }
-
 class PsProcessTest : public ::testing::Test {
  protected:
   PsProcessTest() {

@@ -17,7 +17,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr uint64_t kGeneration = 3;
+constexpr uint64_t kShardGeneration = 3;
 
 // Takes snapshots and keeps them.
 class FakeSink : public SnapshotSink {
@@ -50,7 +50,7 @@ class ShardTest : public ::testing::Test {
             int64_t every = 0) {
     ShardOptions options;
     options.shard = 0;
-    options.generation = kGeneration;
+    options.generation = kShardGeneration;
     options.optimizer = spec.optimizer();
     options.deterministic = spec.deterministic();
     options.strategy = spec.strategy();
@@ -66,7 +66,7 @@ class ShardTest : public ::testing::Test {
   tensor::ReceivedRequest Request(v1::ChunkKind kind, uint32_t slot,
                                   uint64_t step, uint32_t chunk = 0) {
     tensor::ReceivedRequest request;
-    request.header.generation = kGeneration;
+    request.header.generation = kShardGeneration;
     request.header.kind = kind;
     request.header.slot = slot;
     request.header.step = step;
@@ -319,7 +319,7 @@ TEST_F(ShardTest, AStaleGenerationIsFencedWithBothNamed) {
   Make(1, TestSpec());
   Init(0);
   tensor::ReceivedRequest stale = Push(0, 0, 1);
-  stale.header.generation = kGeneration - 1;
+  stale.header.generation = kShardGeneration - 1;
   ExpectRefused(std::move(stale), absl::StatusCode::kFailedPrecondition,
                 "generation: the request is of 2, this shard of 3");
   EXPECT_EQ(shard_->stats().pushes_applied, 0u);
