@@ -1,4 +1,3 @@
-#include <atomic>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"

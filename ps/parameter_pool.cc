@@ -48,8 +48,9 @@ PoolBlock ParameterPool::Allocate(size_t elements) {
     absl::StatusOr<std::unique_ptr<SharedMemory>> memory =
         SharedMemory::Create("tfd-parameters", wanted);
     if (!memory.ok()) {
-      // Peers are answered over gRPC from now on.
-      spdlog::warn("parameters go over sockets on this host too: {}",
+      // Before the first segment, workers exchange over sockets; later, who
+      // reads in place is told that there is no shared memory left.
+      spdlog::warn("parameters are not shared: {}",
                    std::string(memory.status().message()));
       shared_ = false;
       return AllocateOnHeap(elements);

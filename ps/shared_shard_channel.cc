@@ -1,14 +1,9 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
-#include <atomic>
-#include <deque>
 #include <thread>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/net/local_socket.h"
 #include "common/status.h"
