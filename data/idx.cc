@@ -253,19 +253,13 @@ absl::StatusOr<const void*> IdxFile::Row(
     uint64_t row, std::vector<std::byte>* scratch) const {
   const size_t element_bytes = SizeBytes(dtype_);
   const size_t row_bytes = row_elements_ * element_bytes;
-  const uint64_t offset = data_offset_ + row * row_bytes;
-  const std::byte* in = nullptr;
-  if (file_->mapping() != nullptr) {
-    in = file_->mapping() + offset;
-    if (element_bytes == 1) return in;
-    scratch->resize(row_bytes);
-  } else {
-    scratch->resize(element_bytes == 1 ? row_bytes : 2 * row_bytes);
-    std::byte* end = scratch->data() + scratch->size() - row_bytes;
-    TFD_RETURN_IF_ERROR(file_->Read(offset, row_bytes, end));
-    if (element_bytes == 1) return end;
-    in = end;
-  }
+  // Read and not mapped: a file that is cut short meanwhile is an error, where a
+  // mapping would end the process by SIGBUS.
+  scratch->resize(element_bytes == 1 ? row_bytes : 2 * row_bytes);
+  std::byte* in = scratch->data() + scratch->size() - row_bytes;
+  TFD_RETURN_IF_ERROR(
+      file_->Read(data_offset_ + row * row_bytes, row_bytes, in));
+  if (element_bytes == 1) return in;
   SwapBytes(in, row_elements_, element_bytes, scratch->data());
   return scratch->data();
 }

@@ -287,7 +287,7 @@ absl::StatusOr<CheckpointStore> CheckpointStore::Open(
 }
 
 CheckpointStore::CheckpointStore(FileSystem* file_system,
-                                 std::string storage_path)
+                                 const std::string& storage_path)
     : file_system_(file_system),
       root_(JoinPath(storage_path, kCheckpointsFolder)) {}
 

@@ -108,7 +108,7 @@ class CheckpointStore {
  public:
   // `storage` as in the spec (storage.uri).
   static absl::StatusOr<CheckpointStore> Open(const std::string& storage);
-  CheckpointStore(FileSystem* file_system, std::string storage_path);
+  CheckpointStore(FileSystem* file_system, const std::string& storage_path);
 
   // Its folder, as v1::CheckpointRef.uri has it.
   std::string Folder(int64_t step, uint64_t generation) const;

@@ -24,7 +24,8 @@ class RandomAccessFile {
   // and size where the file is shorter.
   virtual absl::Status Read(uint64_t offset, size_t size_bytes,
                             void* out) const = 0;
-  // The whole file in memory where that costs no copy (mmap), else null. Valid
+  // The whole file in memory where that costs no copy (mmap), else null. For
+  // files that nobody cuts short: to read beyond the end raises SIGBUS. Valid
   // as long as the file is open.
   virtual const std::byte* mapping() const { return nullptr; }
 };

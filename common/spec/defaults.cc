@@ -91,6 +91,7 @@ void ApplyDefaults(v1::JobSpec* spec) {
   spec->mutable_checkpoint();
   spec->mutable_restart();
   spec->mutable_exchange();
+  spec->mutable_trace();
   if (spec->model().builtin() == v1::ModelSpec::MLP &&
       spec->model().hidden().empty()) {
     for (int width : kMlpHidden) spec->mutable_model()->add_hidden(width);

@@ -65,6 +65,7 @@ std::string WithUnit(double number,
 std::string FormatList(const Message& message, const FieldDescriptor* field) {
   std::vector<std::string> parts;
   const int size = message.GetReflection()->FieldSize(message, field);
+  parts.reserve(size);
   for (int i = 0; i < size; ++i) {
     parts.push_back(FormatValue(message, field, i));
   }

@@ -58,14 +58,10 @@ void Filler::FillMessage(const YamlNode& node, const std::string& path,
                         ", {} for its defaults, or leave the line out"));
     return;
   }
-  std::vector<std::string> names;
-  for (int i = 0; i < type->field_count(); ++i) {
-    names.push_back(type->field(i)->name());
-  }
-  Report(
-      path, node.position,
-      absl::StrCat("takes fields (", absl::StrJoin(names, ", "), ") and not ",
-                   GivenText(node), "; write ", ExampleOf(type)));
+  Report(path, node.position,
+         absl::StrCat("takes fields (", absl::StrJoin(FieldNames(type), ", "),
+                      ") and not ", GivenText(node), "; write ",
+                      ExampleOf(type)));
 }
 
 void Filler::FillEntries(const YamlNode& node, const std::string& path,

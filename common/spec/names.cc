@@ -75,14 +75,6 @@ void FindElsewhere(const Descriptor* message, const std::string& path,
   }
 }
 
-std::vector<std::string> FieldNames(const Descriptor* message) {
-  std::vector<std::string> names;
-  for (int i = 0; i < message->field_count(); ++i) {
-    names.push_back(message->field(i)->name());
-  }
-  return names;
-}
-
 // The nearest of the names of fields, or empty where none is near.
 std::string NearestField(absl::string_view name,
                          const std::vector<std::string>& fields) {
@@ -99,6 +91,15 @@ std::string NearestField(absl::string_view name,
 }
 
 }  // namespace
+
+std::vector<std::string> FieldNames(const Descriptor* message) {
+  std::vector<std::string> names;
+  names.reserve(message->field_count());
+  for (int i = 0; i < message->field_count(); ++i) {
+    names.push_back(message->field(i)->name());
+  }
+  return names;
+}
 
 FieldSuggestion SuggestField(const Descriptor* root, const Descriptor* at,
                              absl::string_view path, absl::string_view name) {

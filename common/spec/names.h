@@ -5,6 +5,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 
@@ -22,6 +23,10 @@ struct FieldSuggestion {
 FieldSuggestion SuggestField(const google::protobuf::Descriptor* root,
                              const google::protobuf::Descriptor* at,
                              absl::string_view path, absl::string_view name);
+
+// The names of a message's fields, in the order of their declaration.
+std::vector<std::string> FieldNames(
+    const google::protobuf::Descriptor* message);
 
 // "a" + "b" → "a.b"; "" + "b" → "b".
 std::string JoinField(absl::string_view path, absl::string_view name);

@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "common/nearest_name.h"
 #include "common/spec/field.h"
+#include "common/spec/names.h"
 #include "common/status.h"
 #include "common/units.h"
 
@@ -249,14 +250,11 @@ std::string WantedText(const FieldDescriptor* field) {
     case FieldDescriptor::CPPTYPE_FLOAT:
       return "a number";
     case FieldDescriptor::CPPTYPE_MESSAGE: {
-      std::vector<std::string> names;
-      for (int i = 0; i < field->message_type()->field_count(); ++i) {
-        names.push_back(field->message_type()->field(i)->name());
-      }
       const FieldDescriptor* scalar = ScalarField(field->message_type());
       return absl::StrCat(
           scalar == nullptr ? "" : absl::StrCat(WantedText(scalar), ", or "),
-          "fields (", absl::StrJoin(names, ", "), ")");
+          "fields (", absl::StrJoin(FieldNames(field->message_type()), ", "),
+          ")");
     }
     default:
       break;
