@@ -1,6 +1,7 @@
 // tfd run, tfd validate, tfd init.
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -22,12 +23,16 @@ namespace {
 // Room for feeds, which are in no spec.
 constexpr double kSpareCpus = 1;
 constexpr uint64_t kSpareMemoryBytes = 1ull << 30;
+// What --trace records where trace.steps does not say.
+constexpr int kTraceSteps = 100;
 
 struct RunOptions {
   std::string spec;
   std::vector<std::string> set;
   bool resume = false;
   bool overwrite = false;
+  // Empty: none.
+  std::string trace;
 };
 
 absl::Status InterruptedStatus() { return absl::CancelledError("interrupted"); }
@@ -56,11 +61,15 @@ std::string DescribePlan(const v1::JobSpec& spec) {
     if (role.role == "worker") workers = role.count;
   }
   const v1::DatasetSpec& train = spec.data().train();
-  int batch = train.batch_size();
-  if (batch == 0 && workers > 0) batch = train.global_batch_size() / workers;
-  return absl::StrCat(spec.name(), ": ", absl::StrJoin(roles, ", "),
-                      "; batch size ", batch, " of each worker, ",
-                      batch * workers, " of a step");
+  const int64_t batches = spec.strategy().accumulate_steps();
+  const int64_t step = train.has_batch_size()
+                           ? train.batch_size() * batches * workers
+                           : train.global_batch_size();
+  return absl::StrCat(
+      spec.name(), ": ", absl::StrJoin(roles, ", "), "; batch size ",
+      workers > 0 ? step / workers / batches : 0, " of each worker, ",
+      batches > 1 ? absl::StrCat(batches, " batches in a step, ") : "", step,
+      " of a step");
 }
 
 // 0, 1 or 130; for a job that failed its cause is on context.err.
@@ -86,12 +95,36 @@ std::string LogFolder(const Context& context, const v1::JobSpec& spec) {
   return JoinPath(local ? storage->path : context.StateFolder(), "logs");
 }
 
+// All workers' traces in one file.
+absl::Status MergeTraces(const v1::JobSpec& spec, const std::string& path) {
+  TFD_ASSIGN_OR_RETURN(const Location storage,
+                       ResolveUri(spec.storage().uri()));
+  nlohmann::json events = nlohmann::json::array();
+  for (int i = 0; i < spec.tasks().worker().count(); ++i) {
+    const std::string part = spec::TracePath(storage.path, i);
+    TFD_ASSIGN_OR_RETURN(const std::string text,
+                         ReadFile(*storage.file_system, part));
+    const nlohmann::json trace = nlohmann::json::parse(text, nullptr, false);
+    if (!trace.contains("traceEvents")) {
+      return absl::DataLossError(absl::StrCat(part, " is no trace"));
+    }
+    const auto& added = trace["traceEvents"];
+    events.insert(events.end(), added.begin(), added.end());
+  }
+  return WriteFileAtomically(
+      *LocalFileSystem(), path,
+      nlohmann::json({{"traceEvents", std::move(events)}}).dump());
+}
+
 absl::StatusOr<int> Run(const CommandLine& line, const RunOptions& options) {
   const Context& context = *line.context;
   TFD_ASSIGN_OR_RETURN(v1::JobSpec spec,
                        LoadSpec(context, options.spec, options.set));
   if (options.resume) spec.set_resume(true);
   if (options.overwrite) spec.set_overwrite(true);
+  if (!options.trace.empty() && spec.trace().steps() == 0) {
+    spec.mutable_trace()->set_steps(kTraceSteps);
+  }
   TFD_RETURN_IF_ERROR(CheckStorage(spec));
   TFD_RETURN_IF_ERROR(CheckModelAndData(context, spec).status());
   if (context.interrupt->Wait(absl::ZeroDuration()) != 0) {
@@ -112,6 +145,14 @@ absl::StatusOr<int> Run(const CommandLine& line, const RunOptions& options) {
   absl::StatusOr<Followed> followed = FollowJob(context, client, id, follow);
   cluster->Stop();
   if (!followed.ok()) return followed.status();
+  if (!options.trace.empty() && followed->job.state() == v1::SUCCEEDED) {
+    TFD_RETURN_IF_ERROR(
+        Annotate(MergeTraces(spec, context.Absolute(options.trace)),
+                 absl::StrCat("--trace ", options.trace)));
+    *context.err << "wrote " << options.trace
+                 << "; open it in chrome://tracing or ui.perfetto.dev"
+                 << std::endl;
+  }
   return Report(line, *followed, JoinPath(log_folder, id));
 }
 
@@ -132,6 +173,12 @@ void AddRun(CLI::App* app, CommandLine* line) {
   run->add_flag("--overwrite", options->overwrite,
                 "delete what an earlier job left in storage")
       ->excludes(resume);
+  run->add_option(
+         "--trace", options->trace,
+         absl::StrCat("write what each worker did in the first ", kTraceSteps,
+                      " steps (or trace.steps) to this file, as a "
+                      "Chrome trace"))
+      ->type_name("FILE");
   run->add_flag("--json", line->json, "print the job as JSON at the end");
   run->footer(
       "Examples:\n  tfd run configs/mnist.yaml\n"

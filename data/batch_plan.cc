@@ -97,12 +97,28 @@ absl::StatusOr<int64_t> BatchSizeOf(const v1::DatasetSpec& spec,
   return global / slots;
 }
 
+absl::StatusOr<int64_t> StepRecordsOf(const v1::JobSpec& spec, int64_t slots) {
+  const v1::DatasetSpec& train = spec.data().train();
+  const int64_t batches = spec.strategy().has_accumulate_steps()
+                              ? spec.strategy().accumulate_steps()
+                              : 1;
+  TFD_ASSIGN_OR_RETURN(const int64_t records, BatchSizeOf(train, slots));
+  if (train.has_batch_size()) return records * batches;
+  if (records % batches != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "global_batch_size ", train.global_batch_size(), " gives each of ",
+        slots, " workers ", records,
+        " records a step, which do not divide evenly by accumulate_steps, ",
+        batches));
+  }
+  return records;
+}
+
 absl::StatusOr<BatchPlan> TrainingBatchPlan(const v1::JobSpec& spec,
                                             uint64_t records, int64_t slots) {
   BatchPlanOptions options;
   options.records = records;
-  TFD_ASSIGN_OR_RETURN(options.batch_size,
-                       BatchSizeOf(spec.data().train(), slots));
+  TFD_ASSIGN_OR_RETURN(options.batch_size, StepRecordsOf(spec, slots));
   options.slots = slots;
   options.seed = spec.seed();
   options.shuffle = spec.data().train().shuffle();

@@ -80,7 +80,11 @@ class BatchPlan {
 // by `slots`. InvalidArgument where neither is given or it does not divide.
 absl::StatusOr<int64_t> BatchSizeOf(const v1::DatasetSpec& spec, int64_t slots);
 
-// The plan of a job's training on `records` records.
+// The records of one worker in a step: accumulate_steps batches.
+absl::StatusOr<int64_t> StepRecordsOf(const v1::JobSpec& spec, int64_t slots);
+
+// The plan of a job's training on `records` records; what a worker gives in a
+// step is one batch of it.
 absl::StatusOr<BatchPlan> TrainingBatchPlan(const v1::JobSpec& spec,
                                             uint64_t records, int64_t slots);
 

@@ -199,6 +199,7 @@ void ExchangeImpl::OnReply(size_t shard, tensor::ReceivedReply reply) {
     }
   }
   if (reply.header.code != 0) return AskAgain(shard, reply.header);
+  if (options_.on_arrived) options_.on_arrived(chunk);
   absl::MutexLock lock(&mutex_);
   arrived_.push_back({shard, std::move(reply)});
 }
@@ -207,6 +208,8 @@ void ExchangeImpl::OnReply(size_t shard, tensor::ReceivedReply reply) {
 void ExchangeImpl::TakeArrived(Arrived& arrived) {
   const tensor::ReceivedReply& reply = arrived.reply;
   const tensor::FlatRange range = layout_.ChunkRange(reply.header.chunk);
+  const absl::Time begin =
+      options_.on_copied ? absl::Now() : absl::InfinitePast();
   if (reply.payload.size_bytes() > 0) {
     tensor::CopyFloats(reply.payload.spans(),
                        parameters_.subspan(range.begin, range.elements()));
@@ -214,6 +217,7 @@ void ExchangeImpl::TakeArrived(Arrived& arrived) {
       return TakeBack(arrived.shard, reply.header);
     }
   }
+  if (options_.on_copied) options_.on_copied(reply.header.chunk, begin);
   absl::MutexLock lock(&mutex_);
   stats_.bytes_copied += reply.payload.size_bytes();
   --round_.unanswered;

@@ -13,6 +13,7 @@
 #define TFD_PS_SHARD_CLIENT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -71,6 +72,10 @@ struct ExchangeOptions {
   int64_t records = 0;
   // How long a shard may be out of reach before the exchange gives up.
   absl::Duration reconnect_timeout = absl::Seconds(30);
+  // For traces; may be empty. The parameters of a chunk have arrived (on a
+  // channel's thread), and have been copied to where they belong since `begin`.
+  std::function<void(uint32_t chunk)> on_arrived;
+  std::function<void(uint32_t chunk, absl::Time begin)> on_copied;
   // Checksums on the payloads (for networks that one does not trust).
   bool checksums = false;
 };

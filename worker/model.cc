@@ -7,9 +7,11 @@
 #include <torch/script.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <mutex>
+#include <numeric>
 #include <sstream>
 #include <utility>
 
@@ -45,19 +47,22 @@ torch::Tensor FromHost(const void* data, at::IntArrayRef shape,
   return device.is_cpu() ? host : host.to(device);
 }
 
-// How many rows of `outputs` have their largest number at the label.
-int64_t CountCorrect(const float* outputs, const int64_t* labels,
-                     int64_t records, int64_t classes) {
-  int64_t correct = 0;
-  for (int64_t i = 0; i < records; ++i) {
-    const float* row = outputs + i * classes;
-    int64_t best = 0;
-    for (int64_t c = 1; c < classes; ++c) {
-      if (row[c] > row[best]) best = c;
+// Of outputs [records, classes]; a record is right where its row has its
+// largest number at the label.
+Scores ScoresOf(const torch::Tensor& outputs, const Records& records,
+                double mean_loss) {
+  const torch::Tensor host = outputs.detach().to(torch::kCPU).contiguous();
+  const int64_t classes = host.size(1);
+  Scores scores;
+  scores.records = records.count;
+  scores.loss_sum = mean_loss * static_cast<double>(records.count);
+  for (int64_t i = 0; i < records.count; ++i) {
+    const float* row = host.data_ptr<float>() + i * classes;
+    if (std::max_element(row, row + classes) - row == records.labels[i]) {
+      ++scores.correct;
     }
-    if (best == labels[i]) ++correct;
   }
-  return correct;
+  return scores;
 }
 
 }  // namespace
@@ -66,6 +71,13 @@ double Scores::accuracy() const {
   return records == 0
              ? 0
              : static_cast<double>(correct) / static_cast<double>(records);
+}
+
+Scores& Scores::operator+=(const Scores& other) {
+  records += other.records;
+  correct += other.correct;
+  loss_sum += other.loss_sum;
+  return *this;
 }
 
 double Scores::loss() const {
@@ -95,7 +107,9 @@ struct Model::Impl {
   // leaves them alone.
   std::vector<NamedTensor> watched_buffers;
   bool fail_on_nan = true;
-  std::function<void(size_t)> gradient_done;
+  StepEvents events;
+  // Gradients are complete in the last part of a step alone.
+  bool last_part = true;
   // Hold the hooks; a parameter itself does not hold its accumulator.
   std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;
 
@@ -284,15 +298,22 @@ absl::Status Model::Bind() {
   return absl::OkStatus();
 }
 
-void Model::OnGradientDone(std::function<void(size_t tensor)> done) {
-  impl_->gradient_done = std::move(done);
+void Model::Observe(StepEvents events) {
+  impl_->events = std::move(events);
   if (!impl_->accumulators.empty()) return;
   for (size_t i = 0; i < impl_->trained.size(); ++i) {
     impl_->accumulators.push_back(
         torch::autograd::impl::grad_accumulator(impl_->trained[i]));
-    impl_->accumulators.back()->add_post_hook(std::make_unique<GradientHook>(
-        [impl = impl_.get(), i] { impl->gradient_done(i); }));
+    impl_->accumulators.back()->add_post_hook(
+        std::make_unique<GradientHook>([impl = impl_.get(), i] {
+          if (impl->last_part) impl->events.gradient_done(i);
+        }));
   }
+}
+
+int64_t Model::RecordElements() const {
+  return std::accumulate(input_.begin(), input_.end(), int64_t{1},
+                         std::multiplies<>());
 }
 
 absl::Span<float> Model::parameters() const { return impl_->parameters.span(); }
@@ -311,40 +332,56 @@ std::vector<const SharedMemory*> Model::shared_memory() const {
   return memory;
 }
 
+// Adds the gradient of `share` times the mean loss.
+absl::StatusOr<Scores> Model::AddGradient(const Records& records,
+                                          double share) {
+  impl_->events.forward();
+  TFD_ASSIGN_OR_RETURN(const torch::Tensor outputs,
+                       impl_->Outputs(records, input_, classes_));
+  torch::Tensor loss = at::cross_entropy_loss(
+      outputs,
+      FromHost(records.labels, {records.count}, torch::kInt64, impl_->device));
+  const auto loss_value = loss.item<double>();
+  if (impl_->fail_on_nan && !std::isfinite(loss_value)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the loss is ", loss_value,
+        ": training has diverged or the data holds such numbers; try a "
+        "smaller optimizer.lr"));
+  }
+  if (share != 1) loss = loss * share;
+  impl_->events.backward();
+  loss.backward();
+  return ScoresOf(outputs, records, loss_value);
+}
+
 absl::StatusOr<Scores> Model::ComputeGradient(const Records& records,
-                                              uint64_t seed) {
-  return CatchTorch(
-      absl::StrCat("a step of ", impl_->name), [&]() -> absl::StatusOr<Scores> {
-        impl_->SetTraining(true);
-        // Gradients are added to what is there; views must stay, so they are
-        // set to zero and not dropped.
-        impl_->gradient.SetZero();
-        impl_->Seed(seed);
-        TFD_ASSIGN_OR_RETURN(const torch::Tensor outputs,
-                             impl_->Outputs(records, input_, classes_));
-        const torch::Tensor loss = at::cross_entropy_loss(
-            outputs, FromHost(records.labels, {records.count}, torch::kInt64,
-                              impl_->device));
-        const auto loss_value = loss.item<double>();
-        if (impl_->fail_on_nan && !std::isfinite(loss_value)) {
-          return absl::FailedPreconditionError(absl::StrCat(
-              "the loss is ", loss_value,
-              ": training has diverged or the data holds such numbers; try a "
-              "smaller optimizer.lr"));
-        }
-        loss.backward();
-        if (!impl_->watched_buffers.empty()) {
-          TFD_RETURN_IF_ERROR(impl_->CheckBuffers());
-        }
-        const torch::Tensor host =
-            outputs.detach().to(torch::kCPU).contiguous();
-        Scores scores;
-        scores.records = records.count;
-        scores.correct = CountCorrect(host.data_ptr<float>(), records.labels,
-                                      records.count, classes_);
-        scores.loss_sum = loss_value * static_cast<double>(records.count);
-        return scores;
-      });
+                                              uint64_t seed, int64_t part) {
+  if (part <= 0) part = records.count;
+  const auto compute = [&]() -> absl::StatusOr<Scores> {
+    impl_->SetTraining(true);
+    // Gradients are added to what is there; views must stay, so they are set
+    // to zero and not dropped.
+    impl_->gradient.SetZero();
+    impl_->Seed(seed);
+    Scores all;
+    for (int64_t begin = 0; begin < records.count; begin += part) {
+      Records some;
+      some.features = records.features + begin * RecordElements();
+      some.labels = records.labels + begin;
+      some.count = std::min(part, records.count - begin);
+      impl_->last_part = begin + some.count == records.count;
+      TFD_ASSIGN_OR_RETURN(
+          const Scores scores,
+          AddGradient(some, static_cast<double>(some.count) /
+                                static_cast<double>(records.count)));
+      all += scores;
+    }
+    if (!impl_->watched_buffers.empty()) {
+      TFD_RETURN_IF_ERROR(impl_->CheckBuffers());
+    }
+    return all;
+  };
+  return CatchTorch(absl::StrCat("a step of ", impl_->name), compute);
 }
 
 absl::Status Model::Score(const Records& records, Scores* scores) {
@@ -356,12 +393,7 @@ absl::Status Model::Score(const Records& records, Scores* scores) {
     const torch::Tensor loss = at::cross_entropy_loss(
         outputs, FromHost(records.labels, {records.count}, torch::kInt64,
                           impl_->device));
-    const torch::Tensor host = outputs.to(torch::kCPU).contiguous();
-    scores->records += records.count;
-    scores->correct += CountCorrect(host.data_ptr<float>(), records.labels,
-                                    records.count, classes_);
-    scores->loss_sum +=
-        loss.item<double>() * static_cast<double>(records.count);
+    *scores += ScoresOf(outputs, records, loss.item<double>());
     return absl::OkStatus();
   });
 }

@@ -43,6 +43,17 @@ struct Records {
   int64_t count = 0;
 };
 
+// What a step tells while it goes on, on its thread.
+struct StepEvents {
+  // The forward pass over a part of the records begins; its backward pass does.
+  std::function<void()> forward = [] {};
+  std::function<void()> backward = [] {};
+  // The gradient of a parameter (its index in tensors()) is complete, while
+  // backward goes on; not called for parameters that a step does not use. It
+  // must not touch parameters().
+  std::function<void(size_t tensor)> gradient_done = [](size_t) {};
+};
+
 // What a model made of some records.
 struct Scores {
   int64_t records = 0;
@@ -53,6 +64,7 @@ struct Scores {
 
   double accuracy() const;
   double loss() const;
+  Scores& operator+=(const Scores& other);
 };
 
 // Thread-compatible. Every error of LibTorch comes back as a Status that says
@@ -85,15 +97,13 @@ class Model {
   std::vector<const SharedMemory*> shared_memory() const;
 
   // Forward, mean loss, backward, in training mode: gradient() is that of the
-  // mean loss over these records. What is random in the model (dropout)
-  // follows from `seed`.
-  absl::StatusOr<Scores> ComputeGradient(const Records& records, uint64_t seed);
+  // mean loss over these records, `part` at a time (0: all at once). What is
+  // random in the model (dropout) follows from `seed`.
+  absl::StatusOr<Scores> ComputeGradient(const Records& records, uint64_t seed,
+                                         int64_t part = 0);
 
-  // Called in every ComputeGradient from now on, on its thread, with the index
-  // (in tensors()) of each parameter whose gradient is complete, while backward
-  // goes on; not for parameters that a step does not use. It must not touch
-  // parameters().
-  void OnGradientDone(std::function<void(size_t tensor)> done);
+  // Of every ComputeGradient from now on. All are set.
+  void Observe(StepEvents events);
 
   // Adds the scores of these records, in evaluation mode.
   absl::Status Score(const Records& records, Scores* scores);
@@ -108,6 +118,8 @@ class Model {
   struct Impl;  // what needs LibTorch
   explicit Model(std::unique_ptr<Impl> impl);
   absl::Status Bind();
+  absl::StatusOr<Scores> AddGradient(const Records& records, double share);
+  int64_t RecordElements() const;
 
   std::unique_ptr<Impl> impl_;
   std::vector<tensor::TensorShape> tensors_;

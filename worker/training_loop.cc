@@ -29,13 +29,8 @@ uint64_t StepSeed(uint64_t seed, int64_t epoch, int64_t step, int64_t slot) {
 
 absl::Status TrainingLoop::Run() {
   window_.begin = absl::Now();
-  // A chunk is on its way while backward computes those before it.
-  const absl::Cleanup forget = [this] {
-    parts_.model->OnGradientDone([](size_t) {});
-  };
-  parts_.model->OnGradientDone([this](size_t tensor) {
-    tracker_.Done(tensor, [this](uint32_t chunk) { PushEarly(chunk); });
-  });
+  const absl::Cleanup forget = [this] { parts_.model->Observe({}); };
+  parts_.model->Observe(Events());
   const int64_t first = parts_.exchange->step();
   const int64_t end = parts_.plan->total_steps();
   for (int64_t step = first; step < end; ++step) {
@@ -48,8 +43,20 @@ absl::Status TrainingLoop::Run() {
   return absl::OkStatus();
 }
 
+StepEvents TrainingLoop::Events() {
+  StepEvents events;
+  // A chunk is on its way while backward computes those before it.
+  events.gradient_done = [this](size_t tensor) {
+    tracker_.Done(tensor, [this](uint32_t chunk) { PushEarly(chunk); });
+  };
+  events.forward = [this] { trace_.Begin(Activity::kForward); };
+  events.backward = [this] { trace_.Begin(Activity::kBackward); };
+  return events;
+}
+
 absl::Status TrainingLoop::RunStep(int64_t step) {
   TFD_RETURN_IF_ERROR(parts_.control->status());
+  trace_.BeginStep(step);
   const data::Batch* batch = nullptr;
   TFD_RETURN_IF_ERROR(AwaitPatiently(
       *parts_.control, options_.patience, [&](absl::Duration timeout) {
@@ -66,20 +73,24 @@ absl::Status TrainingLoop::RunStep(int64_t step) {
     TFD_RETURN_IF_ERROR(Annotate(
         Compute(*batch), absl::StrCat("step ", step, " (epoch ", batch->epoch,
                                       ", batch ", batch->number, ")")));
+    trace_.Begin(Activity::kPush);
     TFD_RETURN_IF_ERROR(
         parts_.exchange->PushAll(parts_.model->gradient().data()));
   }
+  trace_.Begin(Activity::kWait);
   const absl::Time begin = absl::Now();
   TFD_RETURN_IF_ERROR(AwaitPatiently(
       *parts_.control, options_.patience, [&](absl::Duration timeout) {
         return parts_.exchange->WaitStep(absl::Now() + timeout);
       }));
   window_.waited += absl::Now() - begin;
+  trace_.EndStep();
   return absl::OkStatus();
 }
 
 void TrainingLoop::PushEarly(uint32_t chunk) {
   if (!pushed_.ok()) return;
+  trace_.Pushed(chunk);
   pushed_ = parts_.exchange->PushChunk(
       chunk, parts_.model->gradient().data() +
                  parts_.exchange->layout().ChunkRange(chunk).begin);
@@ -88,14 +99,14 @@ void TrainingLoop::PushEarly(uint32_t chunk) {
 absl::Status TrainingLoop::Compute(const data::Batch& batch) {
   tracker_.Reset();
   const Records records = {batch.features(), batch.labels(), batch.size()};
-  TFD_ASSIGN_OR_RETURN(const Scores scores,
-                       parts_.model->ComputeGradient(
-                           records, StepSeed(options_.seed, batch.epoch,
-                                             batch.step, options_.slot)));
+  TFD_ASSIGN_OR_RETURN(
+      const Scores scores,
+      parts_.model->ComputeGradient(
+          records,
+          StepSeed(options_.seed, batch.epoch, batch.step, options_.slot),
+          options_.batch_size));
   TFD_RETURN_IF_ERROR(pushed_);
-  window_.scores.records += scores.records;
-  window_.scores.correct += scores.correct;
-  window_.scores.loss_sum += scores.loss_sum;
+  window_.scores += scores;
   return absl::OkStatus();
 }
 

@@ -15,6 +15,7 @@
 #include "tfd/v1/task.pb.h"
 #include "worker/chunk_tracker.h"
 #include "worker/model.h"
+#include "worker/step_trace.h"
 #include "worker/task_control.h"
 
 namespace tfd::worker {
@@ -23,6 +24,8 @@ struct TrainingOptions {
   // The seat of this worker.
   int64_t slot = 0;
   uint64_t seed = 1;
+  // Records whose gradient is computed at a time; 0: all that a step takes.
+  int64_t batch_size = 0;
   // How long a batch, or the other workers in a step, may take.
   absl::Duration patience = absl::Minutes(10);
 };
@@ -34,6 +37,8 @@ struct TrainingParts {
   data::Prefetcher* batches = nullptr;
   const data::BatchPlan* plan = nullptr;
   const TaskControl* control = nullptr;
+  // May be null.
+  StepTrace* trace = nullptr;
   // About twice a second, after the first and after the last step. May be
   // empty.
   std::function<void(const v1::Metrics&)> report;
@@ -47,7 +52,10 @@ uint64_t StepSeed(uint64_t seed, int64_t epoch, int64_t step, int64_t slot);
 class TrainingLoop {
  public:
   TrainingLoop(const TrainingOptions& options, const TrainingParts& parts)
-      : options_(options), parts_(parts), tracker_(parts.exchange->layout()) {}
+      : options_(options),
+        parts_(parts),
+        trace_(parts.trace == nullptr ? no_trace_ : *parts.trace),
+        tracker_(parts.exchange->layout()) {}
 
   // From exchange->step() to the plan's last. A failure says in which step and
   // batch; a loss that is no number is one.
@@ -61,6 +69,7 @@ class TrainingLoop {
     absl::Duration waited;
   };
 
+  StepEvents Events();
   absl::Status RunStep(int64_t step);
   absl::Status Compute(const data::Batch& batch);
   void PushEarly(uint32_t chunk);
@@ -68,6 +77,8 @@ class TrainingLoop {
 
   const TrainingOptions options_;
   const TrainingParts parts_;
+  StepTrace no_trace_{0};
+  StepTrace& trace_;
   ChunkTracker tracker_;
   // Of the pushes in a step's backward.
   absl::Status pushed_;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -12,7 +13,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/fs/file_system.h"
 #include "common/random.h"
+#include "common/spec/job_spec.h"
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
 #include "common/units.h"
@@ -26,6 +29,7 @@
 #include "worker/finisher.h"
 #include "worker/job_data.h"
 #include "worker/model.h"
+#include "worker/step_trace.h"
 #include "worker/training_loop.h"
 
 namespace tfd::worker {
@@ -66,7 +70,8 @@ class TaskRun {
       : environment_(environment),
         spec_(environment.spec),
         control_(control),
-        incarnation_(RandomUint64()) {}
+        incarnation_(RandomUint64()),
+        trace_(spec_.trace().steps()) {}
   ~TaskRun() { Stop(); }
 
   absl::Status Run();
@@ -99,6 +104,7 @@ class TaskRun {
   absl::StatusOr<std::unique_ptr<ps::Exchange>> OpenExchange(
       const v1::Membership& membership, const data::BatchPlan& plan);
   void SendPlan(const data::BatchPlan& plan);
+  absl::Status WriteTrace() const;
   absl::Status Finish();
 
   const TaskEnvironment& environment_;
@@ -113,6 +119,7 @@ class TaskRun {
   std::unique_ptr<data::Dataset> validation_;
   InputFacts input_;
   std::unique_ptr<Model> model_;
+  StepTrace trace_;
   // All-reduce only; reads the model's gradients.
   std::unique_ptr<ps::ShardTask> shard_;
 };
@@ -239,6 +246,12 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
   options.records = static_cast<int64_t>(plan.records());
   options.memory = model_->shared_memory();
   if (is_shard()) options.own_shard = shard_->host();
+  if (spec_.trace().steps() > 0) {
+    options.on_arrived = [this](uint32_t chunk) { trace_.Arrived(chunk); };
+    options.on_copied = [this](uint32_t chunk, absl::Time begin) {
+      trace_.Copied(chunk, begin);
+    };
+  }
   TFD_ASSIGN_OR_RETURN(options.shards,
                        ps::ShardAddresses(membership, shard_role(),
                                           spec_.exchange().transport()));
@@ -295,12 +308,14 @@ absl::Status TaskRun::Train() {
   TrainingOptions options;
   options.slot = environment_.number;
   options.seed = spec_.seed();
+  options.batch_size = plan.batch_size() / spec_.strategy().accumulate_steps();
   TrainingParts parts;
   parts.model = model_.get();
   parts.exchange = exchange.get();
   parts.batches = batches.get();
   parts.plan = &plan;
   parts.control = control_;
+  parts.trace = &trace_;
   if (environment_.number == 0) {
     parts.report = [this](const v1::Metrics& metrics) {
       v1::TaskMessage message;
@@ -309,6 +324,12 @@ absl::Status TaskRun::Train() {
     };
   }
   TFD_RETURN_IF_ERROR(TrainingLoop(options, parts).Run());
+  if (spec_.trace().steps() > 0) {
+    // Not worth a training.
+    if (const absl::Status written = WriteTrace(); !written.ok()) {
+      spdlog::warn("there is no trace: {}", std::string(written.message()));
+    }
+  }
   v1::TaskMessage message;
   message.mutable_done()->set_step(plan.total_steps());
   Send(std::move(message));
@@ -317,6 +338,21 @@ absl::Status TaskRun::Train() {
                tfd::FormatDuration(exchange->stats().waited));
   exchange.reset();
   return is_shard() ? LeaveShard(plan.total_steps()) : absl::OkStatus();
+}
+
+absl::Status TaskRun::WriteTrace() const {
+  TFD_ASSIGN_OR_RETURN(const Location storage,
+                       ResolveUri(spec_.storage().uri()));
+  const std::string path =
+      spec::TracePath(storage.path, static_cast<int>(environment_.number));
+  TFD_RETURN_IF_ERROR(storage.file_system->CreateFolder(
+      std::filesystem::path(path).parent_path()));
+  TFD_RETURN_IF_ERROR(WriteFileAtomically(
+      *storage.file_system, path,
+      trace_.ToJson(environment_.task, environment_.number)));
+  spdlog::info("wrote the trace of the first {} steps to {}",
+               spec_.trace().steps(), path);
+  return absl::OkStatus();
 }
 
 absl::Status TaskRun::Finish() {

@@ -189,6 +189,10 @@ std::vector<RolePlan> RolesOf(const v1::JobSpec& spec) {
   return roles;
 }
 
+std::string TracePath(const std::string& storage_path, int worker) {
+  return JoinPath(storage_path, absl::StrCat("trace/worker-", worker, ".json"));
+}
+
 bool HasPushedData(const v1::JobSpec& spec) {
   return spec.data().train().format() == v1::DatasetSpec::PUSHED ||
          spec.data().validation().format() == v1::DatasetSpec::PUSHED;

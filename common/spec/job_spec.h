@@ -56,6 +56,9 @@ struct RolePlan {
 std::vector<RolePlan> RolesOf(const v1::JobSpec& spec);
 bool HasPushedData(const v1::JobSpec& spec);
 
+// Where a worker's trace is, below `storage`'s folder: trace/worker-N.json.
+std::string TracePath(const std::string& storage_path, int worker);
+
 }  // namespace tfd::spec
 
 #endif  // TFD_COMMON_SPEC_JOB_SPEC_H_

@@ -2,8 +2,9 @@
 
 usage: tidy.py BUILD_FOLDER CACHE_FOLDER JOBS FOLDER…
 
-Only sources below the given folders are checked. A unit that was clean is not
-checked again until its command, the configuration, a .proto file or a file of
+Only sources below the given folders are checked, alone or several in a unit
+(CMake's unity builds: most of the time goes into headers). A unit that was clean
+is not checked again until its command, the configuration, a .proto file or a file of
 ours that it includes has changed: the cache holds the hashes of all of them.
 Exits with 1 when there was a finding.
 """
@@ -89,7 +90,8 @@ def main(build, cache, jobs, *folders):
     cache.mkdir(parents=True, exist_ok=True)
     entries = json.loads(
         (pathlib.Path(build) / "compile_commands.json").read_text())
-    wanted = tuple(f"{root / folder}/" for folder in folders)
+    wanted = tuple(f"{top / folder}/" for folder in folders
+                   for top in (root, pathlib.Path(build).resolve()))
     entries = [entry for entry in entries if entry["file"].startswith(wanted)]
     version = subprocess.run([CLANG_TIDY, "--version"], capture_output=True,
                              text=True, check=True).stdout

@@ -43,6 +43,42 @@ def test_run_says_where_everything_is(programs, spec_file):
     assert "batch size 32 of each worker, 64 of a step" in result.stderr
 
 
+def test_a_trace_shows_what_each_worker_did(programs, spec_file):
+    result = programs.tfd(
+        "run", spec_file(), "--trace", "trace.json", "--set", "trace.steps=5"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "wrote trace.json" in result.stderr
+    events = json.loads((programs.folder / "trace.json").read_text())["traceEvents"]
+    for worker in (0, 1):
+        spans = [e for e in events if e["pid"] == worker and e["ph"] == "X"]
+        steps = {e["args"]["step"]: e for e in spans if e["name"] == "step"}
+        assert sorted(steps) == [0, 1, 2, 3, 4]
+        names = {e["name"] for e in spans}
+        assert names == {"step", "data", "forward", "backward", "push", "wait", "pull"}
+        # What a worker does fills its steps, but for the rounding of times.
+        for number, step in steps.items():
+            parts = [e for e in spans if e["args"]["step"] == number and e["tid"] == 1]
+            assert abs(sum(e["dur"] for e in parts) - step["dur"]) < 10
+
+
+def test_accumulated_batches_train_like_one(programs, spec_file):
+    accuracies = []
+    for name, flags in (
+        ("whole", ["data.train.batch_size=32"]),
+        ("parts", ["data.train.batch_size=8", "strategy.accumulate_steps=4"]),
+    ):
+        flags += [f"storage={name}", "deterministic=true"]
+        options = [word for flag in flags for word in ("--set", flag)]
+        result = programs.tfd("run", spec_file(), "--json", *options)
+        assert result.returncode == 0, result.stderr
+        job = json.loads(result.stdout)
+        assert int(job["step"]) == 3 * 32
+        accuracies.append(job["metrics"]["validation_accuracy"])
+    assert abs(accuracies[0] - accuracies[1]) < 0.005
+    assert accuracies[1] > 0.95
+
+
 def test_worker_0_evaluates_and_exports_without_an_evaluator(programs, spec_file):
     spec = spec_file(tasks="{ps: {count: 2, cpus: 0.5}, worker: {count: 2}}")
     result = programs.tfd("run", spec, "--json")

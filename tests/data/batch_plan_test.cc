@@ -160,6 +160,21 @@ TEST(BatchSizeTest, AGlobalBatchIsDividedAmongTheWorkers) {
   EXPECT_EQ(*BatchSizeOf(spec, 3), 10);
 }
 
+TEST(BatchSizeTest, AStepTakesAllBatchesThatAreAccumulated) {
+  v1::JobSpec spec;
+  spec.mutable_data()->mutable_train()->set_batch_size(10);
+  EXPECT_EQ(*StepRecordsOf(spec, 2), 10);
+  spec.mutable_strategy()->set_accumulate_steps(4);
+  EXPECT_EQ(*StepRecordsOf(spec, 2), 40);
+  // The global batch is that of a step, whatever it is made of.
+  spec.mutable_data()->mutable_train()->clear_batch_size();
+  spec.mutable_data()->mutable_train()->set_global_batch_size(80);
+  EXPECT_EQ(*StepRecordsOf(spec, 2), 40);
+  spec.mutable_strategy()->set_accumulate_steps(3);
+  EXPECT_THAT(std::string(StepRecordsOf(spec, 2).status().message()),
+              HasSubstr("do not divide evenly by accumulate_steps, 3"));
+}
+
 TEST(BatchPlanTest, ATrainingsPlanFollowsTheSpec) {
   v1::JobSpec spec;
   spec.set_seed(9);

@@ -134,6 +134,28 @@ TEST(ModelTest, AStepsGradientOwesNothingToTheOneBefore) {
   EXPECT_EQ(model->gradient(), absl::MakeConstSpan(first));
 }
 
+TEST(ModelTest, PartsOfABatchGiveTheGradientOfTheWhole) {
+  const auto model = MakeModel(TestModel(v1::ModelSpec::CNN), {8, 8});
+  const TestRecords records(12, 64);
+  const Scores whole = Must(model->ComputeGradient(records.view(), 0));
+  const std::vector<float> gradient(model->gradient().begin(),
+                                    model->gradient().end());
+  std::string passes;
+  StepEvents events;
+  events.forward = [&passes] { passes += 'f'; };
+  events.backward = [&passes] { passes += 'b'; };
+  model->Observe(events);
+  // The last part is shorter: each counts by its records.
+  const Scores parts = Must(model->ComputeGradient(records.view(), 0, 5));
+  EXPECT_EQ(passes, "fbfbfb");
+  EXPECT_EQ(parts.records, 12);
+  EXPECT_EQ(parts.correct, whole.correct);
+  EXPECT_NEAR(parts.loss(), whole.loss(), 1e-6);
+  for (size_t i = 0; i < gradient.size(); ++i) {
+    ASSERT_NEAR(model->gradient()[i], gradient[i], 1e-6) << i;
+  }
+}
+
 TEST(ModelTest, EachGradientIsAnnouncedOnceAndIsComplete) {
   for (const auto builtin : {v1::ModelSpec::LINEAR, v1::ModelSpec::MLP,
                              v1::ModelSpec::CNN, v1::ModelSpec::LENET}) {
@@ -146,14 +168,17 @@ TEST(ModelTest, EachGradientIsAnnouncedOnceAndIsComplete) {
       begins.push_back(begins.back() + elements);
     }
     std::map<size_t, std::vector<float>> announced;
-    model->OnGradientDone([&](size_t tensor) {
+    StepEvents events;
+    events.gradient_done = [&](size_t tensor) {
       EXPECT_EQ(announced.count(tensor), 0u);
       announced[tensor].assign(model->gradient().begin() + begins[tensor],
                                model->gradient().begin() + begins[tensor + 1]);
-    });
-    for (int step = 0; step < 2; ++step) {
+    };
+    model->Observe(events);
+    // Whole batches, and one in three parts.
+    for (const int part : {0, 5}) {
       announced.clear();
-      ASSERT_TRUE(model->ComputeGradient(records.view(), step).ok());
+      ASSERT_TRUE(model->ComputeGradient(records.view(), 1, part).ok());
       ASSERT_EQ(announced.size(), model->tensors().size());
       for (const auto& [tensor, gradient] : announced) {
         EXPECT_EQ(absl::MakeConstSpan(gradient),
