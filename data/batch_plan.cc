@@ -97,11 +97,15 @@ absl::StatusOr<int64_t> BatchSizeOf(const v1::DatasetSpec& spec,
   return global / slots;
 }
 
+int64_t BatchesOfStep(const v1::JobSpec& spec) {
+  return spec.strategy().has_accumulate_steps()
+             ? spec.strategy().accumulate_steps()
+             : 1;
+}
+
 absl::StatusOr<int64_t> StepRecordsOf(const v1::JobSpec& spec, int64_t slots) {
   const v1::DatasetSpec& train = spec.data().train();
-  const int64_t batches = spec.strategy().has_accumulate_steps()
-                              ? spec.strategy().accumulate_steps()
-                              : 1;
+  const int64_t batches = BatchesOfStep(spec);
   TFD_ASSIGN_OR_RETURN(const int64_t records, BatchSizeOf(train, slots));
   if (train.has_batch_size()) return records * batches;
   if (records % batches != 0) {

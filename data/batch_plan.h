@@ -80,7 +80,9 @@ class BatchPlan {
 // by `slots`. InvalidArgument where neither is given or it does not divide.
 absl::StatusOr<int64_t> BatchSizeOf(const v1::DatasetSpec& spec, int64_t slots);
 
-// The records of one worker in a step: accumulate_steps batches.
+// How many batches a worker adds up in a step (accumulate_steps), and the
+// records in them.
+int64_t BatchesOfStep(const v1::JobSpec& spec);
 absl::StatusOr<int64_t> StepRecordsOf(const v1::JobSpec& spec, int64_t slots);
 
 // The plan of a job's training on `records` records; what a worker gives in a

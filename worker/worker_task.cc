@@ -308,7 +308,7 @@ absl::Status TaskRun::Train() {
   TrainingOptions options;
   options.slot = environment_.number;
   options.seed = spec_.seed();
-  options.batch_size = plan.batch_size() / spec_.strategy().accumulate_steps();
+  options.batch_size = plan.batch_size() / data::BatchesOfStep(spec_);
   TrainingParts parts;
   parts.model = model_.get();
   parts.exchange = exchange.get();
