@@ -18,6 +18,12 @@ namespace {
 // they stay in the first-level caches.
 constexpr size_t kBlockElements = 4096;
 
+// Of the elements of a chunk.
+size_t TrainedElements(const tensor::Layout& layout, tensor::FlatRange range) {
+  const uint64_t end = std::min(range.end, layout.buffers_begin());
+  return end > range.begin ? end - range.begin : 0;
+}
+
 ShardReply ParametersReply(v1::ChunkKind kind, uint32_t chunk, uint64_t step,
                            ParameterRef parameters) {
   ShardReply reply;
@@ -51,6 +57,7 @@ Chunk::Chunk(const ChunkContext* context, uint32_t number,
     : context_(context),
       number_(number),
       range_(range),
+      trained_(TrainedElements(*context->layout, range)),
       stats_(stats),
       slots_(context->slots) {
   for (size_t i = 0; i < context_->optimizer->state_names().size(); ++i) {
@@ -164,7 +171,8 @@ void Chunk::Push(tensor::ReceivedRequest request, ReplyCallback reply) {
   slot.weight = header.weight;
   slot.push_reply = std::move(reply);
   ++given_;
-  if (context_->deterministic || request.payload.in_place()) {
+  const bool sends_buffers = header.slot == 0 && trained_ < range_.elements();
+  if (context_->deterministic || request.payload.in_place() || sends_buffers) {
     slot.held = std::move(request.payload);
   } else {
     Sum(slot.weight, request.payload);
@@ -277,13 +285,13 @@ uint64_t Chunk::NextCheckpoint() const {
 // On arrival: what came over a socket occupies memory here.
 void Chunk::Sum(double weight, const tensor::Payload& payload) {
   if (weight == 0) return;
-  if (sum_.size() < range_.elements()) {
-    sum_ = tensor::FloatBuffer(range_.elements());
-  }
+  if (sum_.size() < trained_) sum_ = tensor::FloatBuffer(trained_);
+  tensor::FloatReader reader(payload.spans());
+  const absl::Span<const tensor::ByteSpan> spans = reader.Next(trained_);
   if (total_weight_ == 0) {
-    tensor::SetScaled(static_cast<float>(weight), payload.spans(), sum_.span());
+    tensor::SetScaled(static_cast<float>(weight), spans, sum_.span());
   } else {
-    tensor::AddScaled(static_cast<float>(weight), payload.spans(), sum_.span());
+    tensor::AddScaled(static_cast<float>(weight), spans, sum_.span());
   }
   total_weight_ += weight;
 }
@@ -311,10 +319,14 @@ void Chunk::CompleteStep() {
 }
 
 absl::Status Chunk::Update(uint64_t step, double total_weight) {
+  ParameterRef next = FreeBuffer();
+  const absl::Span<float> updated = next.BeginWrite();
+  const absl::Status taken = TakeBuffers(updated);
   if (context_->nan == v1::ExchangeSpec::SKIP) {
     // Before anything has changed.
-    const absl::Status finite = SumAndCheck();
+    const absl::Status finite = taken.ok() ? SumAndCheck() : taken;
     if (!finite.ok()) {
+      next.EndWrite();
       spdlog::warn("{}; left out", std::string(finite.message()));
       stats_->updates_skipped.fetch_add(1, std::memory_order_relaxed);
       previous_ = current_;
@@ -327,8 +339,7 @@ absl::Status Chunk::Update(uint64_t step, double total_weight) {
                    context_->total_steps);
   info.gradient_scale = static_cast<float>(1 / total_weight);
   info.update = ++updates_;
-  ParameterRef next = FreeBuffer();
-  const absl::Status applied = Apply(info, next.BeginWrite());
+  const absl::Status applied = taken.ok() ? Apply(info, updated) : taken;
   next.EndWrite();
   TFD_RETURN_IF_ERROR(applied);
   previous_ = std::exchange(current_, std::move(next));
@@ -344,12 +355,32 @@ absl::Status Chunk::SumAndCheck() {
   return first == sum_.size() ? absl::OkStatus() : NotFinite(first);
 }
 
+// The new values of the buffers: slot 0's, or the old ones where it gives
+// nothing now.
+absl::Status Chunk::TakeBuffers(absl::Span<float> updated) const {
+  const absl::Span<float> buffers = updated.subspan(trained_);
+  if (buffers.empty()) return absl::OkStatus();
+  const tensor::Payload& given = slots_[0].held;
+  if (given.size_bytes() == 0) {
+    std::copy_n(current_.span().begin() + trained_, buffers.size(),
+                buffers.begin());
+    return absl::OkStatus();
+  }
+  tensor::FloatReader reader(given.spans());
+  reader.Next(trained_);
+  tensor::CopyFloats(reader.Next(buffers.size()), buffers);
+  if (context_->nan == v1::ExchangeSpec::IGNORE) return absl::OkStatus();
+  const size_t first = tensor::FirstNotFinite(buffers);
+  return first == buffers.size() ? absl::OkStatus()
+                                 : NotFinite(trained_ + first);
+}
+
 // Sums what is held, in the order of slots, and applies it, block by block: so
 // that the sum of a block is still in the cache when the optimizer reads it,
 // and every gradient is read from memory once.
 absl::Status Chunk::Apply(const UpdateInfo& info, absl::Span<float> updated) {
   const bool summed = total_weight_ > 0;
-  const size_t elements = range_.elements();
+  const size_t elements = trained_;
   std::vector<tensor::FloatReader> readers;
   for (const Slot& slot : slots_) readers.emplace_back(slot.held.spans());
   if (!summed && sum_.size() < std::min(elements, kBlockElements)) {
@@ -395,8 +426,8 @@ absl::Status Chunk::NotFinite(size_t element) const {
     parameter = context_->layout->tensor(piece.tensor).name();
   }
   return absl::FailedPreconditionError(absl::StrCat(
-      "the gradient of ", parameter, " has a NaN or an infinity at step ",
-      step(),
+      element < trained_ ? "the gradient of " : "the buffer ", parameter,
+      " has a NaN or an infinity at step ", step(),
       ": training has diverged or the data holds such numbers; try a smaller "
       "optimizer.lr, or exchange.nan: skip"));
 }

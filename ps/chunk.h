@@ -111,7 +111,8 @@ class Chunk {
     bool given = false;
     double weight = 0;
     // What is summed when the step is complete: all of it where it lies in the
-    // worker's memory, or where the sum has to be in the order of slots.
+    // worker's memory, where the sum has to be in the order of slots, or where
+    // there are buffers in it.
     tensor::Payload held;
     ReplyCallback push_reply;
     ReplyCallback pull_reply;
@@ -132,6 +133,7 @@ class Chunk {
   void CompleteStep();
   absl::Status Update(uint64_t step, double total_weight);
   absl::Status SumAndCheck();
+  absl::Status TakeBuffers(absl::Span<float> updated) const;
   absl::Status Apply(const UpdateInfo& info, absl::Span<float> updated);
   absl::Status NotFinite(size_t element) const;
   void Break(const absl::Status& status);
@@ -148,6 +150,9 @@ class Chunk {
   const ChunkContext* const context_;
   const uint32_t number_;
   const tensor::FlatRange range_;
+  // So many of its elements are trained; the others are buffers, which are what
+  // slot 0 has sent with its step.
+  const size_t trained_;
   ShardStats* const stats_;
 
   absl::Mutex mutex_;

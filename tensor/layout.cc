@@ -92,6 +92,30 @@ absl::Status CheckTensors(const v1::LayoutGroup& group, uint64_t* elements) {
   return absl::OkStatus();
 }
 
+absl::Status CheckBuffers(const v1::LayoutGroup& group, uint64_t elements) {
+  if (!group.has_buffers_begin()) return absl::OkStatus();
+  const uint64_t begin = group.buffers_begin();
+  if (begin > elements) {
+    return WrongField("buffers_begin",
+                      absl::StrCat(begin, " is beyond the ", elements,
+                                   " elements of all tensors"));
+  }
+  if (begin == 0) {
+    return WrongField("buffers_begin",
+                      "0: the model has buffers, but no parameters");
+  }
+  const bool at_tensor =
+      begin == elements ||
+      std::any_of(
+          group.tensors().begin(), group.tensors().end(),
+          [begin](const v1::TensorInfo& t) { return t.begin() == begin; });
+  if (!at_tensor) {
+    return WrongField("buffers_begin",
+                      absl::StrCat(begin, " is inside of a tensor"));
+  }
+  return absl::OkStatus();
+}
+
 // `chunk_elements`, or less where not every shard would get a chunk.
 uint64_t FittingChunk(uint64_t chunk_elements, uint64_t elements,
                       uint64_t shards) {
@@ -119,7 +143,7 @@ class Fingerprinter {
   uint64_t value_ = 0xcbf29ce484222325;
 };
 
-uint64_t FingerprintOf(const v1::LayoutGroup& group) {
+uint64_t FingerprintOf(const v1::LayoutGroup& group, uint64_t buffers_begin) {
   Fingerprinter print;
   print.Add(group.name());
   print.Add(group.members_size());
@@ -135,6 +159,7 @@ uint64_t FingerprintOf(const v1::LayoutGroup& group) {
       print.Add(static_cast<uint64_t>(dimension));
     }
   }
+  print.Add(buffers_begin);
   return print.value();
 }
 
@@ -164,6 +189,7 @@ absl::StatusOr<Layout> Layout::FromGroup(v1::LayoutGroup group) {
   }
   Layout layout;
   TFD_RETURN_IF_ERROR(CheckTensors(group, &layout.elements_));
+  TFD_RETURN_IF_ERROR(CheckBuffers(group, layout.elements_));
   const uint64_t chunks =
       (layout.elements_ + group.chunk_elements() - 1) / group.chunk_elements();
   if (chunks > std::numeric_limits<uint32_t>::max()) {
@@ -181,8 +207,8 @@ absl::StatusOr<Layout> Layout::FromGroup(v1::LayoutGroup group) {
                                    "servers (tasks.ps.count)"));
   }
   layout.chunks_ = static_cast<uint32_t>(chunks);
-  layout.fingerprint_ = FingerprintOf(group);
   layout.group_ = std::move(group);
+  layout.fingerprint_ = FingerprintOf(layout.group_, layout.buffers_begin());
   return layout;
 }
 
@@ -217,6 +243,15 @@ absl::StatusOr<Layout> Layout::Build(const LayoutParts& parts) {
     tensor->set_begin(begin);
     tensor->set_elements(elements);
     begin += elements;
+    if (i + 1 + parts.buffers == parts.tensors.size() && parts.buffers > 0) {
+      group.set_buffers_begin(begin);
+    }
+  }
+  if (parts.buffers > 0 && !group.has_buffers_begin()) {
+    return WrongField("buffers_begin",
+                      absl::StrCat("all ", parts.tensors.size(),
+                                   " tensors are buffers; there is nothing to "
+                                   "train"));
   }
   group.set_chunk_elements(
       FittingChunk(parts.chunk_elements, begin, parts.shards.size()));
@@ -295,7 +330,14 @@ std::string Layout::DescribeDifference(const Layout& other) const {
   if (!difference.empty()) return difference;
   difference = NamesDifference("shards", a.shards(), b.shards());
   if (!difference.empty()) return difference;
-  return DescribeTensorDifference(a.tensors(), "here", b.tensors(), "there");
+  difference =
+      DescribeTensorDifference(a.tensors(), "here", b.tensors(), "there");
+  if (!difference.empty()) return difference;
+  if (buffers_begin() != other.buffers_begin()) {
+    return absl::StrCat("buffers_begin: ", buffers_begin(), " against ",
+                        other.buffers_begin());
+  }
+  return "";
 }
 
 std::string PieceName(const v1::TensorInfo& tensor, uint64_t begin,

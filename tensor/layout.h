@@ -50,6 +50,8 @@ struct LayoutParts {
   std::vector<std::string> shards;
   // In the order of the flat key space.
   std::vector<TensorShape> tensors;
+  // So many of them, the last ones, are buffers: see buffers_begin().
+  size_t buffers = 0;
   // Elements, not bytes: exchange.chunk_bytes / sizeof(float). The layout's
   // chunks are smaller where a small model would leave a shard without any.
   uint64_t chunk_elements = 0;
@@ -71,6 +73,12 @@ class Layout {
   v1::Layout ToProto(uint64_t generation) const;
 
   uint64_t elements() const { return elements_; }
+  // The elements from this one on are buffers (batch norm's statistics): they
+  // have no gradient, slot 0 sends their new values with its step. elements()
+  // where there are none.
+  uint64_t buffers_begin() const {
+    return group_.has_buffers_begin() ? group_.buffers_begin() : elements_;
+  }
   uint64_t chunk_elements() const { return group_.chunk_elements(); }
   uint32_t chunks() const { return chunks_; }
   uint32_t slots() const {

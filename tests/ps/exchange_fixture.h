@@ -57,8 +57,9 @@ enum class TestTransport {
 
 inline tensor::Layout TestLayout(
     int workers, int shards, uint64_t chunk_elements = 64,
-    TestTransport transport = TestTransport::kSockets) {
+    TestTransport transport = TestTransport::kSockets, size_t buffers = 0) {
   tensor::LayoutParts parts;
+  parts.buffers = buffers;
   for (int i = 0; i < workers; ++i) {
     parts.members.push_back(absl::StrCat("worker/", i));
   }

@@ -352,6 +352,29 @@ INSTANTIATE_TEST_SUITE_P(Shards, RestoreTest,
                          ::testing::Values(std::pair(1, 1), std::pair(1, 3),
                                            std::pair(3, 2)));
 
+TEST_F(ExchangeTest, BuffersAreInCheckpointsAndPulledFromThem) {
+  v1::JobSpec spec = TestSpec();
+  spec.mutable_checkpoint()->set_every_steps(4);
+  const auto layout = [](int shards) {
+    return TestLayout(2, shards, 64, TestTransport::kSockets, /*buffers=*/2);
+  };
+  v1::CheckpointRef checkpoint;
+  {
+    const TestCluster cluster(folder_.path(), 2, 1, spec);
+    RunWorkers(cluster, layout(2), 1, 20, 8, Always);
+    checkpoint = Commit(cluster, 4, /*snapshots=*/2);
+  }
+  const TestCluster cluster(folder_.path(), 1, 2, spec, checkpoint);
+  const auto results = RunWorkers(cluster, layout(1), 2, 20, 4, Always);
+  // What slot 0 sent with the last step before the checkpoint.
+  const std::vector<float> sent = TestNumbers(layout(1).elements(), 77, 3, 0);
+  for (const auto& result : results) {
+    for (size_t i = layout(1).buffers_begin(); i < sent.size(); ++i) {
+      EXPECT_EQ(result[i], sent[i]) << i;
+    }
+  }
+}
+
 TEST_F(ExchangeTest, AnotherModelOrOptimizerIsNotRestored) {
   v1::JobSpec spec = TestSpec();
   v1::CheckpointRef checkpoint;

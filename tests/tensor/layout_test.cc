@@ -84,6 +84,20 @@ TEST(LayoutTest, SlotsAreNamedByMembers) {
               HasSubstr("worker/0, worker/1"));
 }
 
+TEST(LayoutTest, BuffersAreTheLastTensors) {
+  EXPECT_EQ(Make(Parts()).buffers_begin(), 20u);
+  LayoutParts parts = Parts();
+  parts.buffers = 1;
+  const Layout layout = Make(parts);
+  EXPECT_EQ(layout.buffers_begin(), 13u);
+  EXPECT_EQ(Layout::FromProto(layout.ToProto(5), 5)->buffers_begin(), 13u);
+  for (const size_t too_many : {4, 5}) {
+    parts.buffers = too_many;
+    EXPECT_THAT(std::string(Layout::Build(parts).status().message()),
+                HasSubstr("layout.buffers_begin: all 4 tensors are buffers"));
+  }
+}
+
 TEST(LayoutTest, SurvivesTheWire) {
   const Layout layout = Make(Parts());
   const auto again = Layout::FromProto(layout.ToProto(5), 5);
@@ -109,7 +123,8 @@ TEST(LayoutTest, AnyDifferenceChangesTheFingerprintAndIsNamed) {
            },
            "tensors[0] is a [3,"},
           {[](auto& p) { p.tensors[3].name = "d"; }, "tensors[3] is c [7]"},
-          {[](auto& p) { p.group = "other"; }, "name: dense against other"}};
+          {[](auto& p) { p.group = "other"; }, "name: dense against other"},
+          {[](auto& p) { p.buffers = 2; }, "buffers_begin: 20 against 12"}};
   for (const auto& [change, words] : cases) {
     LayoutParts parts = Parts();
     change(parts);
@@ -143,7 +158,12 @@ TEST(LayoutTest, WhatIsNoGaplessKeySpaceIsRefusedByField) {
          g.mutable_tensors(0)->set_shape(
              0, std::numeric_limits<int64_t>::max() / 2);
        },
-       "tensors[0].shape"}};
+       "tensors[0].shape"},
+      {[](auto& g) { g.set_buffers_begin(21); },
+       "buffers_begin: 21 is beyond the 20"},
+      {[](auto& g) { g.set_buffers_begin(14); },
+       "buffers_begin: 14 is inside of a tensor"},
+      {[](auto& g) { g.set_buffers_begin(0); }, "buffers_begin: 0"}};
   for (const auto& [change, words] : cases) {
     v1::LayoutGroup group = Make(Parts()).group();
     change(group);
