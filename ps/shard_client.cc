@@ -69,6 +69,7 @@ absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
     }
   }
   std::vector<ShardAddress> shards;
+  shards.reserve(by_number.size());
   for (auto& [number, address] : by_number) {
     shards.push_back(std::move(address));
   }

@@ -126,7 +126,7 @@ class ExchangeStream final
       absl::MutexLock lock(&mutex_);
       if (cancelled_) replies_.clear();
       if (!finished_ && !writing_ && !replies_.empty()) {
-        reply_ = std::move(replies_.front());
+        reply_.Swap(&replies_.front());
         replies_.pop_front();
         write = writing_ = true;
       }

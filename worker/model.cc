@@ -21,8 +21,8 @@
 #include "absl/strings/str_join.h"
 #include "common/fs/file_system.h"
 #include "common/status.h"
-#include "worker/memory.h"
 #include "worker/models/definition.h"
+#include "worker/models/flat_module.h"
 #include "worker/models/script_module.h"
 #include "worker/torch_error.h"
 
@@ -98,14 +98,9 @@ void SetComputeThreads(int threads) {
 struct Model::Impl {
   torch::jit::Module module;
   torch::Device device = torch::Device(torch::kCPU);
-  std::vector<torch::Tensor> trained;
-  FlatBuffer parameters;
-  FlatBuffer gradient;
+  FlatModule flat;
   std::string name;  // for messages
   bool training = true;
-  // The buffers' first values; until the first step has shown that the model
-  // leaves them alone.
-  std::vector<NamedTensor> watched_buffers;
   bool fail_on_nan = true;
   StepEvents events;
   // Gradients are complete in the last part of a step alone.
@@ -117,7 +112,6 @@ struct Model::Impl {
   void Seed(uint64_t seed);
   absl::StatusOr<torch::Tensor> Outputs(const Records& records,
                                         at::IntArrayRef input, int64_t classes);
-  absl::Status CheckBuffers();
 };
 
 // Runs when a parameter's gradient of a step has been added up. (The same hook
@@ -157,6 +151,7 @@ absl::StatusOr<torch::Tensor> Model::Impl::Outputs(const Records& records,
   // With its optimisation the graph executor is 10 % slower here (and the
   // setting belongs to the thread).
   torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
+  flat.LoadCounters();
   const torch::jit::IValue result = module.forward(
       {FromHost(records.features, shape, torch::kFloat32, device)});
   if (!result.isTensor()) {
@@ -179,24 +174,6 @@ absl::StatusOr<torch::Tensor> Model::Impl::Outputs(const Records& records,
                      " numbers, and float32 is wanted"));
   }
   return outputs;
-}
-
-absl::Status Model::Impl::CheckBuffers() {
-  std::vector<std::string> changed;
-  size_t i = 0;
-  for (const auto& buffer : module.named_buffers(/*recurse=*/true)) {
-    if (i == watched_buffers.size()) break;
-    if (!watched_buffers[i++].tensor.equal(buffer.value)) {
-      changed.push_back(buffer.name);
-    }
-  }
-  watched_buffers.clear();
-  if (changed.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      name, " changes its buffers while it trains (",
-      absl::StrJoin(changed, ", "),
-      "), and tfd does not exchange buffers yet: use a layer without running "
-      "statistics, such as layer or group norm"));
 }
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -230,8 +207,12 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Create(
   auto model = absl::WrapUnique(new Model(std::move(impl)));
   model->input_ = std::move(input);
   model->classes_ = options.spec.classes();
-  TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("preparing ", name),
-                                 [&] { return model->Bind(); }));
+  TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("preparing ", name), [&] {
+    TFD_ASSIGN_OR_RETURN(
+        model->impl_->flat,
+        FlatModule::Bind(model->impl_->module, model->impl_->device));
+    return absl::OkStatus();
+  }));
   return model;
 }
 
@@ -254,56 +235,12 @@ absl::StatusOr<std::unique_ptr<Model>> Model::LoadExport(
   return model;
 }
 
-// Moves the trained parameters into the flat buffer, and lays their gradients
-// over the other. set_data keeps the tensor itself, so every alias follows.
-absl::Status Model::Bind() {
-  uint64_t elements = 0;
-  const std::vector<NamedTensor> trained = TrainableParameters(impl_->module);
-  for (const NamedTensor& parameter : trained) {
-    if (parameter.tensor.scalar_type() != torch::kFloat32) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "parameter ", parameter.name, " is ",
-          c10::toString(parameter.tensor.scalar_type()),
-          ", and only float32 can be trained: convert it before saving"));
-    }
-    tensors_.push_back({parameter.name, parameter.tensor.sizes().vec()});
-    elements += parameter.tensor.numel();
-  }
-  if (elements == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(impl_->name,
-                     " has no parameter with requires_grad: there is nothing "
-                     "to train"));
-  }
-  TFD_ASSIGN_OR_RETURN(impl_->parameters, FlatBuffer::Allocate(elements));
-  TFD_ASSIGN_OR_RETURN(impl_->gradient, FlatBuffer::Allocate(elements));
-  const auto options =
-      torch::TensorOptions().dtype(torch::kFloat32).device(impl_->device);
-  torch::NoGradGuard no_grad;
-  uint64_t begin = 0;
-  for (const NamedTensor& parameter : trained) {
-    torch::Tensor tensor = parameter.tensor;
-    torch::Tensor view = torch::from_blob(impl_->parameters.data() + begin,
-                                          tensor.sizes(), options);
-    view.copy_(tensor.detach());
-    tensor.set_data(view);
-    tensor.mutable_grad() = torch::from_blob(impl_->gradient.data() + begin,
-                                             tensor.sizes(), options);
-    impl_->trained.push_back(tensor);
-    begin += tensor.numel();
-  }
-  for (const auto& buffer : impl_->module.named_buffers(/*recurse=*/true)) {
-    impl_->watched_buffers.push_back({buffer.name, buffer.value.clone()});
-  }
-  return absl::OkStatus();
-}
-
 void Model::Observe(StepEvents events) {
   impl_->events = std::move(events);
   if (!impl_->accumulators.empty()) return;
-  for (size_t i = 0; i < impl_->trained.size(); ++i) {
+  for (size_t i = 0; i < impl_->flat.trained().size(); ++i) {
     impl_->accumulators.push_back(
-        torch::autograd::impl::grad_accumulator(impl_->trained[i]));
+        torch::autograd::impl::grad_accumulator(impl_->flat.trained()[i]));
     impl_->accumulators.back()->add_post_hook(
         std::make_unique<GradientHook>([impl = impl_.get(), i] {
           if (impl->last_part) impl->events.gradient_done(i);
@@ -316,20 +253,37 @@ int64_t Model::RecordElements() const {
                          std::multiplies<>());
 }
 
-absl::Span<float> Model::parameters() const { return impl_->parameters.span(); }
+const std::vector<tensor::TensorShape>& Model::tensors() const {
+  return impl_->flat.tensors();
+}
+
+size_t Model::buffers() const { return impl_->flat.buffers(); }
+
+absl::Span<float> Model::parameters() const {
+  return impl_->flat.parameters().span();
+}
 
 absl::Span<const float> Model::gradient() const {
-  return impl_->gradient.span();
+  return impl_->flat.gradient().span();
 }
 
 std::vector<const SharedMemory*> Model::shared_memory() const {
   std::vector<const SharedMemory*> memory;
-  for (const FlatBuffer* buffer : {&impl_->gradient, &impl_->parameters}) {
+  for (const FlatBuffer* buffer :
+       {&std::as_const(impl_->flat).gradient(), &impl_->flat.parameters()}) {
     if (buffer->shared_memory() != nullptr) {
       memory.push_back(buffer->shared_memory());
     }
   }
   return memory;
+}
+
+void Model::AnnounceBuffers() {
+  impl_->flat.StoreBuffers();
+  const size_t trained = impl_->flat.trained().size();
+  for (size_t i = trained; i < tensors().size(); ++i) {
+    impl_->events.gradient_done(i);
+  }
 }
 
 // Adds the gradient of `share` times the mean loss.
@@ -349,6 +303,8 @@ absl::StatusOr<Scores> Model::AddGradient(const Records& records,
         "smaller optimizer.lr"));
   }
   if (share != 1) loss = loss * share;
+  // Forward was what changes them.
+  if (impl_->last_part) AnnounceBuffers();
   impl_->events.backward();
   loss.backward();
   return ScoresOf(outputs, records, loss_value);
@@ -361,7 +317,7 @@ absl::StatusOr<Scores> Model::ComputeGradient(const Records& records,
     impl_->SetTraining(true);
     // Gradients are added to what is there; views must stay, so they are set
     // to zero and not dropped.
-    impl_->gradient.SetZero();
+    impl_->flat.gradient().SetZero();
     impl_->Seed(seed);
     Scores all;
     for (int64_t begin = 0; begin < records.count; begin += part) {
@@ -376,9 +332,7 @@ absl::StatusOr<Scores> Model::ComputeGradient(const Records& records,
                                 static_cast<double>(records.count)));
       all += scores;
     }
-    if (!impl_->watched_buffers.empty()) {
-      TFD_RETURN_IF_ERROR(impl_->CheckBuffers());
-    }
+    TFD_RETURN_IF_ERROR(impl_->flat.CheckOtherBuffers());
     return all;
   };
   return CatchTorch(absl::StrCat("a step of ", impl_->name), compute);
@@ -416,6 +370,7 @@ absl::StatusOr<std::string> Model::Serialize() {
   return CatchTorch(absl::StrCat("saving ", impl_->name),
                     [&]() -> absl::StatusOr<std::string> {
                       impl_->SetTraining(false);
+                      impl_->flat.LoadCounters();
                       std::ostringstream stream;
                       impl_->module.save(stream);
                       return std::move(stream).str();

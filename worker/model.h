@@ -49,8 +49,9 @@ struct StepEvents {
   std::function<void()> forward = [] {};
   std::function<void()> backward = [] {};
   // The gradient of a parameter (its index in tensors()) is complete, while
-  // backward goes on; not called for parameters that a step does not use. It
-  // must not touch parameters().
+  // backward goes on, or what a buffer is after this step, before that; not
+  // called for parameters that a step does not use. It must not touch
+  // parameters().
   std::function<void(size_t tensor)> gradient_done = [](size_t) {};
 };
 
@@ -83,14 +84,17 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  // Names and shapes of the trained parameters, in the order of the flat
-  // buffers.
-  const std::vector<tensor::TensorShape>& tensors() const { return tensors_; }
+  // Names and shapes of the trained parameters and, after them, of the buffers,
+  // in the order of the flat memory; and how many of them are buffers.
+  const std::vector<tensor::TensorShape>& tensors() const;
+  size_t buffers() const;
   // Shape of one record as the model takes it.
   const std::vector<int64_t>& input() const { return input_; }
   int64_t classes() const { return classes_; }
 
-  // The flat buffers: float32, in whole pages, at the same place for life.
+  // The flat memory: float32, in whole pages, at the same place for life. What
+  // is written to parameters() is what the model computes with; at the buffers'
+  // place gradient() has what they are after a step.
   absl::Span<float> parameters() const;
   absl::Span<const float> gradient() const;
   // What of them processes on this host can read in place.
@@ -117,12 +121,11 @@ class Model {
  private:
   struct Impl;  // what needs LibTorch
   explicit Model(std::unique_ptr<Impl> impl);
-  absl::Status Bind();
+  void AnnounceBuffers();
   absl::StatusOr<Scores> AddGradient(const Records& records, double share);
   int64_t RecordElements() const;
 
   std::unique_ptr<Impl> impl_;
-  std::vector<tensor::TensorShape> tensors_;
   std::vector<int64_t> input_;
   int64_t classes_ = 0;
 };

@@ -261,6 +261,7 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
     parts.shards.push_back(shard.task);
   }
   parts.tensors = model_->tensors();
+  parts.buffers = model_->buffers();
   parts.chunk_elements = spec_.exchange().chunk_bytes() / sizeof(float);
   TFD_ASSIGN_OR_RETURN(const tensor::Layout layout,
                        tensor::Layout::Build(parts));

@@ -10,6 +10,7 @@
 namespace tfd::worker {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class ScriptModuleTest : public ::testing::Test {
@@ -40,15 +41,65 @@ class ScriptModuleTest : public ::testing::Test {
   const int64_t labels_[2] = {0, 1};
 };
 
-TEST_F(ScriptModuleTest, BuffersThatChangeInTrainingAreRefusedByName) {
-  module_.register_buffer("seen", torch::zeros({1}));
+TEST_F(ScriptModuleTest, BuffersFollowTheParametersInTheFlatMemory) {
+  module_.register_buffer("seen", torch::zeros({2}));
+  module_.register_buffer("steps", torch::tensor(int64_t{5}));
+  const auto model = Load(
+      "def forward(self, x):\n"
+      "    if self.training:\n"
+      "        self.seen += 1\n"
+      "        self.steps += 1\n"
+      "    return torch.linear(x, self.weight) + self.steps\n");
+  ASSERT_EQ(model->buffers(), 2u);
+  ASSERT_EQ(model->parameters().size(), 6u + 3u);
+  EXPECT_THAT(model->parameters().subspan(6), ElementsAre(0, 0, 5));
+  std::vector<size_t> done;
+  StepEvents events;
+  events.gradient_done = [&](size_t tensor) {
+    done.push_back(tensor);
+    // They are there before backward begins.
+    EXPECT_THAT(model->gradient().subspan(6), ElementsAre(1, 1, 6));
+  };
+  model->Observe(events);
+  ASSERT_TRUE(Step(model.get()).ok());
+  EXPECT_THAT(done, ElementsAre(1, 2, 0));
+  // What the exchange brings is what the model computes with.
+  const float from_slot_0[] = {7, 8, 9};
+  std::copy(from_slot_0, from_slot_0 + 3, model->parameters().data() + 6);
+  std::vector<float> outputs;
+  ASSERT_TRUE(model->Forward({features_, labels_, 2}, &outputs).ok());
+  EXPECT_THAT(outputs, ElementsAre(6 + 9, 6 + 9, 15 + 9, 15 + 9));
+  model->Observe({});
+  ASSERT_TRUE(Step(model.get()).ok());
+  EXPECT_THAT(model->gradient().subspan(6), ElementsAre(8, 9, 10));
+}
+
+TEST_F(ScriptModuleTest, BuffersOfOtherTypesThatChangeAreRefusedByName) {
+  module_.register_buffer("table", torch::zeros({1}, torch::kFloat64));
+  module_.register_buffer("seen", torch::zeros({1}, torch::kFloat64));
   const auto model = Load(
       "def forward(self, x):\n"
       "    self.seen += 1\n"
       "    return torch.linear(x, self.weight)\n");
+  EXPECT_EQ(model->buffers(), 0u);
   const absl::Status status = Step(model.get()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("seen"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("(seen, Double)"));
+}
+
+TEST_F(ScriptModuleTest, ScriptedBatchNormTrainsWithItsStatistics) {
+  module_.register_buffer("running_mean", torch::zeros({3}));
+  module_.register_buffer("running_var", torch::ones({3}));
+  const auto model = Load(
+      "def forward(self, x):\n"
+      "    x = torch.batch_norm(x, None, None, self.running_mean,\n"
+      "                         self.running_var, self.training, 0.5, 1e-05,\n"
+      "                         False)\n"
+      "    return torch.linear(x, self.weight)\n");
+  ASSERT_TRUE(Step(model.get()).ok());
+  // Half of the way from 0 to the columns' means, 2.5, 3.5 and 4.5.
+  EXPECT_THAT(model->gradient().subspan(6, 3),
+              ElementsAre(1.25f, 1.75f, 2.25f));
 }
 
 TEST_F(ScriptModuleTest, ConstantBuffersAreFine) {

@@ -5,6 +5,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "common/status.h"
 
 namespace tfd::worker {
@@ -42,6 +44,47 @@ class SourceBuilder {
     absl::StrAppend(&definition_.source, "    x = torch.flatten(x, 1)\n");
   }
 
+  // Convolution without a bias, then batch norm; from the variable `from` into
+  // `into`.
+  void ConvNorm(const std::string& conv, const std::string& norm,
+                const char* from, const char* into, Image* image,
+                int64_t channels, int64_t kernel, int64_t stride) {
+    const int64_t padding = kernel / 2;
+    definition_.layers.push_back({conv,
+                                  {channels, image->channels, kernel, kernel},
+                                  LayerKind::kConvolution});
+    definition_.layers.push_back({norm, {channels}, LayerKind::kBatchNorm});
+    const std::string module = Reference(norm);
+    absl::StrAppend(&definition_.source, "    ", into, " = torch.conv2d(", from,
+                    ", ", Reference(conv), ".weight, None, [", stride, ", ",
+                    stride, "], [", padding, ", ", padding, "])\n", "    ",
+                    into, " = torch.batch_norm(", into, ", ", module,
+                    ".weight, ", module, ".bias, ", module, ".running_mean, ",
+                    module, ".running_var, self.training, 0.1, 1e-05, True)\n");
+    image->channels = channels;
+    image->height = (image->height + 2 * padding - kernel) / stride + 1;
+    image->width = (image->width + 2 * padding - kernel) / stride + 1;
+  }
+
+  // Two convolutions of 3 × 3 beside a shortcut.
+  void ResidualBlock(const std::string& name, Image* image, int64_t channels,
+                     int64_t stride) {
+    Image shortcut = *image;
+    ConvNorm(name + ".conv1", name + ".bn1", "x", "y", image, channels, 3,
+             stride);
+    absl::StrAppend(&definition_.source, "    y = torch.relu_(y)\n");
+    ConvNorm(name + ".conv2", name + ".bn2", "y", "y", image, channels, 3, 1);
+    if (stride != 1 || shortcut.channels != channels) {
+      ConvNorm(name + ".downsample.0", name + ".downsample.1", "x", "x",
+               &shortcut, channels, 1, stride);
+    }
+    absl::StrAppend(&definition_.source, "    x = torch.relu_(x + y)\n");
+  }
+
+  void Line(absl::string_view line) {
+    absl::StrAppend(&definition_.source, "    ", line, "\n");
+  }
+
   // Fully connected layers with ReLU between them. A single one is called
   // fc, several fc1, fc2 …
   void Linear(int64_t inputs, const std::vector<int64_t>& widths) {
@@ -62,6 +105,17 @@ class SourceBuilder {
   ModelDefinition Finish() { return std::move(definition_); }
 
  private:
+  // "layer1.0.conv1" as TorchScript finds it: names of modules may be numbers.
+  static std::string Reference(const std::string& name) {
+    std::string reference = "self";
+    for (absl::string_view part : absl::StrSplit(name, '.')) {
+      reference = absl::ascii_isdigit(part[0])
+                      ? absl::StrCat("getattr(", reference, ", \"", part, "\")")
+                      : absl::StrCat(reference, ".", part);
+    }
+    return reference;
+  }
+
   ModelDefinition definition_;
 };
 
@@ -110,7 +164,29 @@ absl::StatusOr<ModelDefinition> DefineLenet(const v1::ModelSpec& spec,
   return builder.Finish();
 }
 
-ModelDefinition DefineFlat(std::vector<int64_t> widths,
+// ResNet-18 (He et al., 2016), layers and names as torchvision has them.
+absl::StatusOr<ModelDefinition> DefineResnet18(
+    const v1::ModelSpec& spec, absl::Span<const int64_t> input) {
+  constexpr int64_t kStages = 4;
+  TFD_ASSIGN_OR_RETURN(Image image, AsImage(spec, input, /*smallest=*/16));
+  SourceBuilder builder;
+  int64_t channels = 64;
+  builder.ConvNorm("conv1", "bn1", "x", "x", &image, channels, 7, 2);
+  builder.Line("x = torch.relu_(x)");
+  builder.Line("x = torch.max_pool2d(x, [3, 3], [2, 2], [1, 1])");
+  for (int64_t stage = 1; stage <= kStages; ++stage) {
+    const std::string name = absl::StrCat("layer", stage);
+    if (stage > 1) channels *= 2;
+    builder.ResidualBlock(name + ".0", &image, channels, stage == 1 ? 1 : 2);
+    builder.ResidualBlock(name + ".1", &image, channels, 1);
+  }
+  builder.Line("x = torch.adaptive_avg_pool2d(x, [1, 1])");
+  builder.Flatten();
+  builder.Linear(channels, {spec.classes()});
+  return builder.Finish();
+}
+
+ModelDefinition DefineFlat(const std::vector<int64_t>& widths,
                            absl::Span<const int64_t> input) {
   SourceBuilder builder;
   builder.Flatten();
@@ -151,17 +227,19 @@ absl::StatusOr<ModelDefinition> DefineBuiltin(const v1::ModelSpec& spec,
     case v1::ModelSpec::MLP: {
       std::vector<int64_t> widths(spec.hidden().begin(), spec.hidden().end());
       widths.push_back(spec.classes());
-      return DefineFlat(std::move(widths), input);
+      return DefineFlat(widths, input);
     }
     case v1::ModelSpec::CNN:
       return DefineCnn(spec, input);
     case v1::ModelSpec::LENET:
       return DefineLenet(spec, input);
+    case v1::ModelSpec::RESNET18:
+      return DefineResnet18(spec, input);
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("model.builtin: there is no built-in model number ",
                        static_cast<int>(spec.builtin()),
-                       "; there are linear, mlp, cnn and lenet"));
+                       "; there are linear, mlp, cnn, lenet and resnet18"));
   }
 }
 

@@ -13,12 +13,24 @@
 
 namespace tfd::worker {
 
-// One layer: parameters NAME.weight (of this shape, outputs first) and
-// NAME.bias (as many as outputs), initialised as PyTorch's nn.Linear and
-// nn.Conv2d do.
+enum class LayerKind {
+  // Parameters NAME.weight and NAME.bias (as many as outputs), initialised as
+  // PyTorch's nn.Linear and nn.Conv2d do.
+  kBiased,
+  // NAME.weight alone, initialised as torchvision's ResNet does (He et al.,
+  // 2015).
+  kConvolution,
+  // NAME.weight and NAME.bias, and the buffers NAME.running_mean and
+  // NAME.running_var.
+  kBatchNorm,
+};
+
+// One layer; a dot in a name is a module in a module.
 struct LayerDefinition {
   std::string name;
+  // Outputs first.
   std::vector<int64_t> weight_shape;
+  LayerKind kind = LayerKind::kBiased;
 };
 
 struct ModelDefinition {

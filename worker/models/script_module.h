@@ -33,6 +33,9 @@ struct NamedTensor {
 // once also where several names share it.
 std::vector<NamedTensor> TrainableParameters(const torch::jit::Module& module);
 
+// Its buffers, in the model's order, each once.
+std::vector<NamedTensor> Buffers(const torch::jit::Module& module);
+
 }  // namespace tfd::worker
 
 #endif  // TFD_WORKER_MODELS_SCRIPT_MODULE_H_

@@ -8,8 +8,11 @@
 namespace tfd::worker {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::Not;
 
 std::vector<int64_t> InputOf(const v1::ModelSpec& spec,
                              std::vector<int64_t> record) {
@@ -44,6 +47,27 @@ TEST(DefinitionTest, LenetOfMnistHasTheseLayers) {
   const int64_t maps = lenet.layers[1].weight_shape[0];
   EXPECT_THAT(lenet.layers[2].weight_shape, ElementsAre(120, maps * 5 * 5));
   EXPECT_THAT(lenet.layers[4].weight_shape, ElementsAre(10, 84));
+}
+
+TEST(DefinitionTest, Resnet18HasTorchvisionsParameters) {
+  const ModelDefinition resnet = Must(
+      DefineBuiltin(TestModel(v1::ModelSpec::RESNET18, 1000), {3, 224, 224}));
+  int64_t parameters = 0;
+  std::vector<std::string> names;
+  for (const LayerDefinition& layer : resnet.layers) {
+    names.push_back(layer.name);
+    parameters += ShapeElements(layer.weight_shape);
+    if (layer.kind != LayerKind::kConvolution) {
+      parameters += layer.weight_shape[0];
+    }
+  }
+  // As torchvision counts them.
+  EXPECT_EQ(parameters, 11'689'512);
+  EXPECT_THAT(
+      names,
+      IsSupersetOf({"conv1", "bn1", "layer1.0.conv1", "layer2.0.downsample.0",
+                    "layer2.0.downsample.1", "layer4.1.bn2", "fc"}));
+  EXPECT_THAT(names, Not(Contains("layer1.0.downsample.0")));
 }
 
 TEST(DefinitionTest, MlpHasItsHiddenLayersAndLinearNone) {
