@@ -7,13 +7,11 @@
 #include "common/status.h"
 #include "data/batch_plan.h"
 #include "data/prefetcher.h"
+#include "worker/job_data.h"
 #include "worker/models/definition.h"
 
 namespace tfd::worker {
 namespace {
-
-// For one batch of a file on a disk that is slow or far.
-constexpr absl::Duration kReadPatience = absl::Minutes(5);
 
 absl::Status CheckTensors(const v1::CheckpointManifest& manifest,
                           const Model& model) {

@@ -11,11 +11,15 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "data/dataset.h"
 #include "tfd/v1/job_spec.pb.h"
 
 namespace tfd::worker {
+
+// For one batch of a file on a disk that is slow or far.
+constexpr absl::Duration kReadPatience = absl::Minutes(5);
 
 // Gives the partitions of a pushed dataset ("train", "validation"), once it is
 // complete.

@@ -23,8 +23,6 @@
 namespace tfd::worker {
 namespace {
 
-constexpr absl::Duration kReadPatience = absl::Minutes(5);
-
 absl::StatusOr<v1::DatasetSpec> InputSpec(const PredictOptions& options) {
   v1::DatasetSpec spec;
   if (options.format == "idx") {

@@ -190,6 +190,7 @@ absl::StatusOr<StartedShim> Launcher::StartShim(
   std::vector<std::string> command = options_.shim_command;
   command.push_back(folder);
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (std::string& argument : command) arguments.push_back(argument.data());
   arguments.push_back(nullptr);
   const int error = posix_spawn(&shim.pid, arguments[0], &options.files,

@@ -208,15 +208,18 @@ void Shim::BeTask() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 
   std::vector<char*> arguments;
+  arguments.reserve(launch_.command.size() + 1);
   for (const std::string& argument : launch_.command) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
   }
   arguments.push_back(nullptr);
   std::vector<std::string> assignments;
+  assignments.reserve(launch_.environment.size());
   for (const auto& [name, value] : launch_.environment) {
     assignments.push_back(absl::StrCat(name, "=", value));
   }
   std::vector<char*> environment;
+  environment.reserve(assignments.size() + 1);
   for (std::string& assignment : assignments) {
     environment.push_back(assignment.data());
   }

@@ -332,7 +332,7 @@ void TaskManager::SetFailedToStart(const TaskKey& key,
   Publish(key, FailedToStart(key.job, key.Task(), key.generation, why));
 }
 
-void TaskManager::Publish(const TaskKey& key, v1::TaskReport report) {
+void TaskManager::Publish(const TaskKey& key, const v1::TaskReport& report) {
   const bool ended = report.phase() == v1::TaskReport::ENDED;
   if (ended) {
     spdlog::info("{} ended: {}", key.ToString(), Describe(report.exit()));

@@ -101,7 +101,7 @@ class TaskManager {
   // What there is to tell of it.
   std::optional<v1::TaskReport> LookAt(const TaskKey& key, Task& task) const;
   void SetFailedToStart(const TaskKey& key, const absl::Status& why);
-  void Publish(const TaskKey& key, v1::TaskReport report);
+  void Publish(const TaskKey& key, const v1::TaskReport& report);
 
   const Launcher launcher_;
   const std::function<void(const v1::TaskReport&)> on_report_;

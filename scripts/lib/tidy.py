@@ -92,7 +92,8 @@ def main(build, cache, jobs, *folders):
         (pathlib.Path(build) / "compile_commands.json").read_text())
     wanted = tuple(f"{top / folder}/" for folder in folders
                    for top in (root, pathlib.Path(build).resolve()))
-    entries = [entry for entry in entries if entry["file"].startswith(wanted)]
+    entries = [entry for entry in entries if entry["file"].startswith(wanted)
+               and "/generated/" not in entry["file"]]
     version = subprocess.run([CLANG_TIDY, "--version"], capture_output=True,
                              text=True, check=True).stdout
     common_key = digest(version, file_digest(root / ".clang-tidy"),

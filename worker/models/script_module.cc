@@ -12,7 +12,7 @@ namespace {
 
 // torch.nn.init.kaiming_uniform_(weight, a=√5) and the bound of the bias in
 // nn.Linear and nn.Conv2d, computed in the same order of operations.
-void InitialiseBiased(torch::Tensor weight, torch::Tensor bias,
+void InitialiseBiased(const torch::Tensor& weight, const torch::Tensor& bias,
                       const at::Generator& generator) {
   const double fan_in =
       static_cast<double>(weight.numel()) / static_cast<double>(weight.size(0));
@@ -24,7 +24,7 @@ void InitialiseBiased(torch::Tensor weight, torch::Tensor bias,
 }
 
 // torch.nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu").
-void InitialiseConvolution(torch::Tensor weight,
+void InitialiseConvolution(const torch::Tensor& weight,
                            const at::Generator& generator) {
   const double fan_out =
       static_cast<double>(weight.numel()) / static_cast<double>(weight.size(1));

@@ -75,6 +75,7 @@ std::vector<std::string> QueueOf(const State& state) {
   }
   std::sort(order.begin(), order.end());
   std::vector<std::string> queue;
+  queue.reserve(order.size());
   for (auto& [index, id] : order) queue.push_back(std::move(id));
   return queue;
 }

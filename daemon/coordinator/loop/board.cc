@@ -5,7 +5,7 @@
 
 namespace tfd::coordinator {
 
-void Board::PublishJob(uint64_t order, JobSnapshot job) {
+void Board::PublishJob(uint64_t order, const JobSnapshot& job) {
   const std::string& id = job->id();
   {
     absl::MutexLock lock(&mutex_);

@@ -33,7 +33,7 @@ class JobWatcher {
 class Board {
  public:
   // `order` is the job's place among all, by its submission.
-  void PublishJob(uint64_t order, JobSnapshot job);
+  void PublishJob(uint64_t order, const JobSnapshot& job);
   void PublishNodes(NodesSnapshot nodes);
   void Tick(absl::Time now);
 

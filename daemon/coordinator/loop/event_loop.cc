@@ -148,14 +148,15 @@ void EventLoop::Run() {
     // A loop that is never idle looks at the time, too.
     tick_is_due = tick_is_due || absl::Now() >= next_tick;
     if (tick_is_due) next_tick = absl::Now() + options_.tick;
-    if (!RunBatch(std::move(batch), tick_is_due)) return;
+    if (!RunBatch(batch, tick_is_due)) return;
   }
 }
 
-bool EventLoop::RunBatch(std::vector<Work> works, bool tick_is_due) {
+bool EventLoop::RunBatch(std::vector<Work>& works, bool tick_is_due) {
   const Context context{ledger_, runtime_, options_.terms,
                         dependencies_.clock->Now()};
   std::vector<Answer> answers;
+  answers.reserve(works.size());
   for (Work& work : works) answers.push_back(work(context));
   if (tick_is_due) {
     dependencies_.outlet->CollectHeartbeats(runtime_);
@@ -226,12 +227,13 @@ void EventLoop::CompactIfDue() {
   const uint64_t index = ledger_.state().last_index;
   if (index - compacted_index_ < options_.compact_every) return;
   compacted_index_ = index;
-  dependencies_.journal->Compact(
-      term_, index, EncodeState(ledger_.state()), [](absl::Status status) {
-        if (status.ok()) return;
-        spdlog::warn("the journal was not compacted: {}",
-                     std::string(status.message()));
-      });
+  dependencies_.journal->Compact(term_, index, EncodeState(ledger_.state()),
+                                 [](const absl::Status& status) {
+                                   if (status.ok()) return;
+                                   spdlog::warn(
+                                       "the journal was not compacted: {}",
+                                       std::string(status.message()));
+                                 });
 }
 
 }  // namespace tfd::coordinator

@@ -84,7 +84,7 @@ class EventLoop {
   std::vector<Work> NextBatch(bool* tick_is_due);
   // The one function that decides, journals and releases. False: the journal
   // has failed.
-  bool RunBatch(std::vector<Work> batch, bool tick_is_due);
+  bool RunBatch(std::vector<Work>& batch, bool tick_is_due);
   absl::Status Commit(const Ledger::Batch& batch);
   void CompactIfDue();
   void ForgetEndedJobs(const std::vector<Effect>& effects);

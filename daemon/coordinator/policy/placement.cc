@@ -53,6 +53,7 @@ std::vector<Room> FreeRooms(const std::vector<NodeOffer>& nodes) {
 
 std::vector<Room> EmptyRooms(const std::vector<NodeOffer>& nodes) {
   std::vector<Room> rooms;
+  rooms.reserve(nodes.size());
   for (const NodeOffer& node : nodes) {
     rooms.push_back({&node, node.offered.millicpus, node.offered.memory_bytes});
   }
@@ -108,17 +109,17 @@ bool Spread(std::vector<Placement>& tasks, std::vector<Room> rooms) {
     bool placed = false;
     while (!rooms.empty() && !placed) {
       std::pop_heap(rooms.begin(), rooms.end(), less);
-      Room room = std::move(rooms.back());
+      Room room = rooms.back();
       rooms.pop_back();
       if (room.Holds(tasks[index].resources)) {
         room.Take(tasks[index].resources);
         tasks[index].node = room.node->name;
         placed = true;
       }
-      passed_over.push_back(std::move(room));
+      passed_over.push_back(room);
     }
-    for (Room& room : passed_over) {
-      rooms.push_back(std::move(room));
+    for (const Room& room : passed_over) {
+      rooms.push_back(room);
       std::push_heap(rooms.begin(), rooms.end(), less);
     }
     if (!placed) return false;

@@ -29,7 +29,7 @@ class JobFollower : public JobWatcher,
                     public std::enable_shared_from_this<JobFollower> {
  public:
   JobFollower(const Clock* clock, ReplyStream<v1::Job>::Pointer stream)
-      : clock_(clock), stream_(stream) {}
+      : clock_(clock), stream_(std::move(stream)) {}
 
   void OnJob(const JobSnapshot& job) override {
     {
@@ -83,7 +83,7 @@ class EventFollower : public JobWatcher,
                 ReplyStream<v1::Event>::Pointer stream)
       : loop_(loop),
         request_(std::move(request)),
-        stream_(stream),
+        stream_(std::move(stream)),
         next_(request_.from_sequence()) {}
 
   // Asks the loop for what comes next, unless it is at it already.

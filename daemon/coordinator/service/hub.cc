@@ -80,21 +80,22 @@ class Hub::Releaser {
     for (const auto& [name, session] : tasks->second) session->Send(command);
   }
 
-  void ToOne(const std::string& job, const std::string& task, Effect effect) {
+  void ToOne(const std::string& job, const std::string& task,
+             const Effect& effect) {
     TaskSession* session = Session(job, task);
     // One that is not there is told when it comes back.
     if (session != nullptr) hub_->ReleaseTo(context_, {effect}, *session);
   }
 
-  void ToFirstShard(const std::string& id, Effect effect) {
+  void ToFirstShard(const std::string& id, const Effect& effect) {
     const Job* job = FindJob(context_.state(), id);
     if (job == nullptr) return;
-    ToOne(id, TaskName(ShardRoleOf(*job), 0), std::move(effect));
+    ToOne(id, TaskName(ShardRoleOf(*job), 0), effect);
   }
 
-  void ToFinisher(const std::string& id, Effect effect) {
+  void ToFinisher(const std::string& id, const Effect& effect) {
     const Job* job = FindJob(context_.state(), id);
-    if (job != nullptr) ToOne(id, FinisherOf(*job), std::move(effect));
+    if (job != nullptr) ToOne(id, FinisherOf(*job), effect);
   }
 
   const Context& context_;

@@ -106,7 +106,8 @@ class LogRelay : public JobWatcher,
 
  private:
   void Found(const Context& context);
-  void StartReaders(const std::string& job, std::vector<LogSource> sources);
+  void StartReaders(const std::string& job,
+                    const std::vector<LogSource>& sources);
   void CloseIfDone();
 
   const RelayDependencies dependencies_;
@@ -183,15 +184,15 @@ void LogRelay::Found(const Context& context) {
         absl::StrCat("job ", request_.id(), " has no task \"", request_.task(),
                      "\"; it has ", names)));
   }
-  std::vector<LogSource> sources =
+  const std::vector<LogSource> sources =
       SourcesOf(context.state(), **job, request_.task());
   const bool may_come = request_.follow() && !IsEnd((*job)->state);
   if (sources.empty() && may_come) return;
-  StartReaders((*job)->id, std::move(sources));
+  StartReaders((*job)->id, sources);
 }
 
 void LogRelay::StartReaders(const std::string& job,
-                            std::vector<LogSource> sources) {
+                            const std::vector<LogSource>& sources) {
   std::vector<std::pair<LogReader*, std::string>> starting;
   {
     absl::MutexLock lock(&mutex_);
