@@ -28,6 +28,7 @@ enum WireType : uint32_t {
 };
 
 constexpr size_t kMaxVarintBytes = 10;
+constexpr size_t kMaxTagBytes = 5;
 // Everything of a header but an error's message.
 constexpr size_t kMaxFixedHeaderBytes = 128;
 constexpr size_t kMaxErrorMessageBytes = 16 << 10;
@@ -132,6 +133,17 @@ class Cursor {
       if ((byte & 0x80) == 0) return value;
     }
     return Wrong(field, "a number of more than 64 bits");
+  }
+
+  // A field's number and wire type; as in protobuf, of five bytes at most.
+  absl::StatusOr<uint32_t> Tag() {
+    const size_t before = left_;
+    TFD_ASSIGN_OR_RETURN(const uint64_t tag, Varint("tag"));
+    if (before - left_ > kMaxTagBytes ||
+        tag > std::numeric_limits<uint32_t>::max()) {
+      return Wrong("tag", "a field number of more than 29 bits");
+    }
+    return static_cast<uint32_t>(tag);
   }
 
   absl::Status Bytes(absl::string_view field, size_t size, void* out) {
@@ -332,8 +344,8 @@ absl::Status ReadFields(Cursor cursor, const FieldInfo (&fields)[n],
                         size_t max_payload_bytes, ReadField read_field,
                         std::vector<ByteSpan>* payload) {
   while (!cursor.done()) {
-    TFD_ASSIGN_OR_RETURN(const uint64_t tag, cursor.Varint("tag"));
-    const uint64_t number = tag >> 3;
+    TFD_ASSIGN_OR_RETURN(const uint32_t tag, cursor.Tag());
+    const uint32_t number = tag >> 3;
     const uint32_t wire_type = tag & 7;
     if (number == 0) return Wrong("tag", "field number 0");
     const FieldInfo* field =

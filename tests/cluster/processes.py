@@ -144,3 +144,18 @@ class Programs:
                 if "shim" not in process.arguments:
                     found.append(process)
         return found
+
+
+def run_until_training(programs, spec, *flags):
+    """Starts tfd run and gives the process once workers have taken steps."""
+    process = programs.start("run", spec, *flags)
+    seen = []
+
+    def training():
+        assert process.poll() is None, process.communicate()
+        line = process.stderr.readline()
+        seen.append(line)
+        return "step " in line
+
+    wait_for(training, "the first step")
+    return process

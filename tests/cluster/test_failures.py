@@ -9,25 +9,10 @@ import time
 
 import pytest
 
-from processes import tfd_processes, wait_for
+from processes import run_until_training, tfd_processes, wait_for
 from records import make_records, write_idx
 
 LONG = "{epochs: 100000}"
-
-
-def run_until_training(programs, spec, *flags):
-    """Starts tfd run and gives the process once workers have taken steps."""
-    process = programs.start("run", spec, *flags)
-    seen = []
-
-    def training():
-        assert process.poll() is None, process.communicate()
-        line = process.stderr.readline()
-        seen.append(line)
-        return "step " in line
-
-    wait_for(training, "the first step")
-    return process
 
 
 def end(process, timeout=30):

@@ -231,6 +231,9 @@ TEST(ChunkCodecTest, WhatIsWrongIsNamedByField) {
       {std::string("\x2a", 1), "chunk: wire type 2"},
       {std::string("\x31\x01\x02", 3), "weight: the message ends"},
       {std::string("\x00\x00", 2), "tag: field number 0"},
+      // protobuf refuses both: a tag has 32 bits, and five bytes at most
+      {std::string("\xf8\xfc\xef\xff\xff\x1f", 6) + "\x01", "tag: a field"},
+      {std::string("\xe8\x87\x80\x80\x80\x00\x01", 7), "tag: a field"},
       {std::string("\x62\x7f", 2), "unknown field: the message ends"}};
   for (const auto& [bytes, words] : cases) {
     const auto parsed = ParseChunkRequest(Buffer(bytes), kMaxPayload);
