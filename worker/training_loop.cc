@@ -123,6 +123,11 @@ void TrainingLoop::Report(int64_t steps_done) {
       values["loss"] = window_.scores.loss();
       values["accuracy"] = window_.scores.accuracy();
     }
+    // Since the training began, by this worker.
+    const ps::ExchangeStats exchange = parts_.exchange->stats();
+    values["exchange_bytes_sent"] = static_cast<double>(exchange.bytes_sent);
+    values["exchange_bytes_copied"] =
+        static_cast<double>(exchange.bytes_copied);
     if (seconds > 0) {
       values["samples_per_s"] = static_cast<double>(window_.scores.records) *
                                 static_cast<double>(parts_.plan->slots()) /

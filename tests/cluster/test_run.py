@@ -3,6 +3,8 @@
 import json
 import struct
 
+from safetensors.numpy import load_file
+
 from records import make_records
 
 
@@ -15,6 +17,10 @@ def test_run_trains_evaluates_and_exports(programs, spec_file):
     assert int(job["step"]) == 3 * 32
     assert job["metrics"]["validation_accuracy"] > 0.95
     storage = programs.folder / "storage"
+    # A parameter is copied once a step, on its way in, and once at the start.
+    parameters = load_file(storage / "export" / "model.safetensors").values()
+    copied = 4 * sum(tensor.size for tensor in parameters)
+    assert job["metrics"]["exchange_bytes_copied"] == copied * (3 * 32 + 1)
     for name in ("model.pt", "model.safetensors", "model.json"):
         assert (storage / "export" / name).stat().st_size > 0
     assert (storage / "logs" / job["id"] / "worker-0" / "stderr.log").exists()
