@@ -3,8 +3,11 @@
 // the sums alone.) One line per size: the median and the best tenth of rank 0's
 // steps.
 //
-//   usage: allreduce_bench PROCESSES TRANSPORT [BYTES…]     TRANSPORT:
-//   memory|tcp
+//   usage: allreduce_bench [--seconds=S] PROCESSES memory|unix|tcp [BYTES…]
+//
+// --seconds is about how long each size takes (2).
+// memory is what a job on one host takes by itself; unix and tcp send the
+// tensors through gRPC, on Unix sockets and on loopback.
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -13,36 +16,78 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "common/net/endpoint.h"
+#include "common/net/server.h"
 #include "common/testing/temp_folder.h"
 #include "ps/ps_process.h"
-#include "ps/shard_task.h"
+#include "ps/shard_service.h"
 #include "tests/ps/exchange_fixture.h"
 
 namespace tfd::ps {
 namespace {
 
-constexpr absl::Duration kPerSize = absl::Seconds(2);
 constexpr int kMaxSteps = 20'000;
 constexpr uint64_t kChunkBytes = 1 << 20;
 
 struct Bench {
   std::string folder;
   int processes;
-  bool memory;
+  std::string transport;
+  double seconds_per_size;
 };
 
+// Where rank `rank` listens on TCP is in this file once it does.
+std::string AddressFile(const Bench& bench, int rank) {
+  return absl::StrCat(bench.folder, "/tcp", rank);
+}
+
+absl::StatusOr<std::unique_ptr<net::Server>> ListenOnTcp(
+    const Bench& bench, int rank, grpc::Service* service) {
+  net::ServerOptions options;
+  options.max_message_bytes = kMaxShardMessageBytes;
+  auto server = net::Server::Start(options, {service});
+  if (!server.ok()) return server;
+  // Renamed when it is complete: the others read it as soon as it is there.
+  const std::string file = AddressFile(bench, rank);
+  std::ofstream(file + ".partial") << (*server)->endpoint().tcp();
+  if (std::rename((file + ".partial").c_str(), file.c_str()) != 0) {
+    return absl::InternalError("cannot rename to " + file);
+  }
+  return server;
+}
+
+absl::StatusOr<ShardAddress> AddressOf(const Bench& bench, int rank) {
+  ShardAddress address = {absl::StrCat("worker/", rank), "", ""};
+  const std::string socket =
+      absl::StrCat(bench.folder, "/ps", rank, "-g1.sock");
+  if (bench.transport != "tcp") {
+    address.target = "unix:" + socket;
+    if (bench.transport == "memory") address.memory_path = socket + ".mem";
+    return address;
+  }
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  while (address.target.empty()) {
+    std::ifstream(AddressFile(bench, rank)) >> address.target;
+    if (absl::Now() > deadline) {
+      return absl::DeadlineExceededError(address.task + " does not listen");
+    }
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return address;
+}
+
 // As many for every rank: they are decided by the size alone.
-int StepsFor(uint64_t bytes) {
+int StepsFor(uint64_t bytes, double seconds) {
   const double seconds_per_step = 50e-6 + static_cast<double>(bytes) / 1.5e9;
-  return std::clamp(
-      static_cast<int>(absl::ToDoubleSeconds(kPerSize) / seconds_per_step), 20,
-      kMaxSteps);
+  return std::clamp(static_cast<int>(seconds / seconds_per_step), 20,
+                    kMaxSteps);
 }
 
 int Fail(const absl::Status& status) {
@@ -57,15 +102,17 @@ int RunRank(const Bench& bench, int rank, uint64_t bytes) {
   TestCluster cluster(bench.folder, 0, 1, spec, {}, TestTransport::kOwnShards);
   TestShard own(bench.folder, rank, 1, spec, {}, TestTransport::kOwnShards);
   own.SetMembership();
+  const auto service = MakeShardService(&own.host(), kTestToken);
+  const auto tcp = ListenOnTcp(bench, rank, service.get());
+  if (!tcp.ok()) return Fail(tcp.status());
   tensor::LayoutParts parts;
   ExchangeOptions options;
   for (int i = 0; i < bench.processes; ++i) {
-    const std::string task = absl::StrCat("worker/", i);
-    parts.members.push_back(task);
-    parts.shards.push_back(task);
-    const std::string socket = absl::StrCat(bench.folder, "/ps", i, "-g1.sock");
-    options.shards.push_back({task, "unix:" + socket,
-                              bench.memory ? socket + ".mem" : std::string()});
+    const auto address = AddressOf(bench, i);
+    if (!address.ok()) return Fail(address.status());
+    parts.members.push_back(address->task);
+    parts.shards.push_back(address->task);
+    options.shards.push_back(*address);
   }
   parts.tensors = {{"w", {static_cast<int64_t>(bytes / sizeof(float))}}};
   parts.chunk_elements = kChunkBytes / sizeof(float);
@@ -73,7 +120,7 @@ int RunRank(const Bench& bench, int rank, uint64_t bytes) {
   if (!layout.ok()) return Fail(layout.status());
   const TestBuffers buffers(layout->elements());
   std::fill(buffers.gradient.begin(), buffers.gradient.end(), 1e-3f);
-  const int steps = StepsFor(bytes);
+  const int steps = StepsFor(bytes, bench.seconds_per_size);
   options.task = parts.members[rank];
   options.generation = 1;
   options.token = kTestToken;
@@ -135,9 +182,17 @@ int RunSize(const Bench& bench, uint64_t bytes) {
 }  // namespace tfd::ps
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::fprintf(stderr, "usage: %s PROCESSES memory|sockets [BYTES...]\n",
-                 argv[0]);
+  double seconds = 2;
+  if (argc > 1 && std::strncmp(argv[1], "--seconds=", 10) == 0) {
+    seconds = std::atof(argv[1] + 10);
+    ++argv;
+    --argc;
+  }
+  const std::string transport = argc < 3 ? "" : argv[2];
+  if (transport != "memory" && transport != "unix" && transport != "tcp") {
+    std::fprintf(stderr,
+                 "usage: allreduce_bench [--seconds=S] PROCESSES "
+                 "memory|unix|tcp [BYTES...]\n");
     return 2;
   }
   tfd::ps::TuneAllocator();
@@ -147,8 +202,8 @@ int main(int argc, char** argv) {
   if (sizes.empty()) sizes = {4 << 10, 64 << 10, 1 << 20, 4 << 20, 64 << 20};
   for (const uint64_t size : sizes) {
     tfd::testing::TempFolder folder;
-    const tfd::ps::Bench bench = {folder.path(), std::atoi(argv[1]),
-                                  std::string(argv[2]) == "memory"};
+    const tfd::ps::Bench bench = {folder.path(), std::atoi(argv[1]), transport,
+                                  seconds};
     if (tfd::ps::RunSize(bench, size) != 0) return 1;
   }
   return 0;

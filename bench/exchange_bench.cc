@@ -3,16 +3,18 @@
 // BM_PushPull/KIND/BYTES: one step of an exchange of BYTES of parameters in
 // chunks of 1 MiB: push the gradient, sum, sgd, new parameters back. KIND is
 // memory, unix or tcp. bytes_per_second counts what is pushed and what comes
-// back.
+// back; p50_us is the median step.
 //
 // BM_StartParameterServer: from fork to its hello at the coordinator; rss_MiB
 // is its memory then (VmRSS), anon_MiB the part that is not files' (RssAnon).
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "common/testing/temp_folder.h"
@@ -108,7 +110,9 @@ void PushPull(benchmark::State& state, Transport transport) {
     return state.SkipWithError("no exchange");
   }
   int64_t step = 0;
+  std::vector<double> microseconds;
   for (auto _ : state) {
+    const absl::Time begin = absl::Now();
     StepInfo info;
     info.step = step++;
     info.weight = 64;
@@ -116,7 +120,11 @@ void PushPull(benchmark::State& state, Transport transport) {
                     (*exchange)->PushAll(buffers.gradient.data()).ok() &&
                     (*exchange)->WaitStep(deadline).ok();
     if (!ok) state.SkipWithError("the exchange failed");
+    microseconds.push_back(absl::ToDoubleMicroseconds(absl::Now() - begin));
   }
+  const auto middle = microseconds.begin() + microseconds.size() / 2;
+  std::nth_element(microseconds.begin(), middle, microseconds.end());
+  state.counters["p50_us"] = *middle;
   state.SetBytesProcessed(state.iterations() * 2 * state.range(0));
 }
 
@@ -132,7 +140,7 @@ void BM_PushPull_tcp(benchmark::State& state) {
 
 void Sizes(benchmark::internal::Benchmark* benchmark) {
   benchmark->RangeMultiplier(4)
-      ->Range(64 << 10, 64 << 20)
+      ->Range(64 << 10, 256 << 20)
       ->Unit(benchmark::kMicrosecond)
       ->UseRealTime();
 }
