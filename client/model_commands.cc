@@ -96,10 +96,10 @@ absl::StatusOr<int> Predict(const CommandLine& line,
   add("--label-column", options.label_column);
   child.dies_with_parent = true;
   TFD_ASSIGN_OR_RETURN(ChildProcess process, ChildProcess::Start(child));
-  constexpr absl::Duration kLookInterval = absl::Milliseconds(50);
+  constexpr absl::Duration kInterruptInterval = absl::Milliseconds(50);
   constexpr absl::Duration kGrace = absl::Seconds(2);
   while (true) {
-    absl::StatusOr<ChildExit> exit = process.Wait(kLookInterval);
+    absl::StatusOr<ChildExit> exit = process.Wait(kInterruptInterval);
     if (exit.ok()) {
       constexpr int kFailed = 1;
       return exit->signal != 0 ? kFailed : exit->code;

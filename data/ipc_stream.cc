@@ -14,7 +14,7 @@ namespace tfd::data {
 namespace {
 
 constexpr uint64_t kPrefixBytes = 8;
-constexpr size_t kAlignment = 8;
+constexpr size_t kIpcAlignment = 8;
 // Metadata has a few dozen bytes per column.
 constexpr uint32_t kMaxMetadataBytes = 64 << 20;
 
@@ -27,7 +27,8 @@ uint32_t LittleEndian32(const uint8_t* bytes) {
 
 IpcPrefix MakeIpcPrefix(size_t metadata_bytes) {
   IpcPrefix prefix;
-  prefix.padding = (kAlignment - metadata_bytes % kAlignment) % kAlignment;
+  prefix.padding =
+      (kIpcAlignment - metadata_bytes % kIpcAlignment) % kIpcAlignment;
   const auto padded = static_cast<uint32_t>(metadata_bytes + prefix.padding);
   for (int i = 0; i < 4; ++i) {
     prefix.bytes[i] = 0xff;
@@ -46,7 +47,8 @@ absl::StatusOr<IpcNext> FindIpcMessage(const RandomAccessFile& file,
   if (std::memcmp(prefix, kIpcEnd, kPrefixBytes) == 0) return IpcNext::kEnd;
   const uint32_t metadata_bytes = LittleEndian32(prefix + 4);
   if (LittleEndian32(prefix) != 0xffffffff || metadata_bytes == 0 ||
-      metadata_bytes % kAlignment != 0 || metadata_bytes > kMaxMetadataBytes ||
+      metadata_bytes % kIpcAlignment != 0 ||
+      metadata_bytes > kMaxMetadataBytes ||
       metadata_bytes > left - kPrefixBytes) {
     return IpcNext::kTorn;
   }

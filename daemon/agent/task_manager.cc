@@ -306,7 +306,7 @@ void TaskManager::LookAtAll() {
   std::stable_sort(news.begin(), news.end(), [](const auto& a, const auto& b) {
     return a.second.ended_at_ms() < b.second.ended_at_ms();
   });
-  for (auto& [key, report] : news) Publish(key, std::move(report));
+  for (const auto& [key, report] : news) Publish(key, report);
 }
 
 std::optional<v1::TaskReport> TaskManager::LookAt(const TaskKey& key,

@@ -10,7 +10,7 @@ namespace tfd::agent {
 namespace {
 
 constexpr int kReportedLines = 20;
-constexpr size_t kMaxMessageBytes = 8 << 10;
+constexpr size_t kMaxReasonBytes = 8 << 10;
 // For an end that nobody saw.
 constexpr int kUnknownExitCode = -1;
 
@@ -65,7 +65,7 @@ v1::TaskReport EndedReport(const TaskKey& key, pid_t pid,
     message = ReadExitFile(absl::StrCat(task_folder, "/", kExitMessageFile));
   }
   cause.set_message(
-      ToValidUtf8(absl::string_view(message).substr(0, kMaxMessageBytes)));
+      ToValidUtf8(absl::string_view(message).substr(0, kMaxReasonBytes)));
   const auto logs = OpenLogFolder(log_root, key);
   if (!logs.ok()) return report;
   std::vector<std::string> lines =

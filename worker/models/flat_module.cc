@@ -24,7 +24,7 @@ void FlatModule::AddTensor(const NamedTensor& tensor, uint64_t* elements) {
 }
 
 // Moves a float32 tensor into the flat memory.
-void FlatModule::View(torch::Tensor tensor, uint64_t begin) const {
+void FlatModule::View(const torch::Tensor& tensor, uint64_t begin) const {
   const torch::Tensor view = torch::from_blob(parameters_.data() + begin,
                                               tensor.sizes(), tensor.options());
   view.copy_(tensor.detach());

@@ -58,7 +58,7 @@ class FlatModule {
   };
 
   void AddTensor(const NamedTensor& tensor, uint64_t* elements);
-  void View(torch::Tensor tensor, uint64_t begin) const;
+  void View(const torch::Tensor& tensor, uint64_t begin) const;
 
   std::vector<tensor::TensorShape> tensors_;
   std::vector<torch::Tensor> trained_;

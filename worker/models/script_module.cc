@@ -7,6 +7,8 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "absl/strings/str_cat.h"
+
 namespace tfd::worker {
 namespace {
 
@@ -54,13 +56,13 @@ class ModuleBuilder {
       }
       const std::string name = begin->name.substr(
           prefix.size(), begin->name.find('.', prefix.size()) - prefix.size());
-      const std::string child = prefix + name + ".";
+      const std::string child = absl::StrCat(prefix, name, ".");
       const auto rest =
           std::find_if(begin, end, [&child](const LayerDefinition& layer) {
             return (layer.name + ".").compare(0, child.size(), child) != 0;
           });
-      module.register_module(name,
-                             Build(type + "_" + name, begin, rest, child));
+      module.register_module(
+          name, Build(absl::StrCat(type, "_", name), begin, rest, child));
       begin = rest;
     }
     return module;

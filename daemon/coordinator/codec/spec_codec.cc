@@ -1,17 +1,15 @@
 #include "daemon/coordinator/codec/spec_codec.h"
 
-#include <cmath>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/spec/job_spec.h"
 #include "daemon/coordinator/codec/serialize.h"
+#include "daemon/coordinator/codec/value_codec.h"
 
 namespace tfd::coordinator {
 namespace {
-
-constexpr double kMillicpusPerCpu = 1000;
 
 // A path, or a file: URI.
 bool IsLocal(const std::string& uri) {
@@ -41,7 +39,7 @@ JobFacts FactsOf(const v1::JobSpec& spec) {
     RoleNeed need;
     need.role = ParseRole(plan.role).value_or(Role::kWorker);
     need.count = plan.count;
-    need.each.millicpus = std::llround(plan.cpus * kMillicpusPerCpu);
+    need.each.millicpus = Millicpus(plan.cpus);
     need.each.memory_bytes = plan.memory_bytes;
     facts.roles.push_back(need);
   }

@@ -117,6 +117,8 @@ TrainingPlan Decode(const v1::TrainingPlan& plan) {
           plan.global_batch_size()};
 }
 
+int64_t Millicpus(double cpus) { return std::llround(cpus * kMillicpusPerCpu); }
+
 v1::Resources Encode(const Resources& resources) {
   v1::Resources message;
   message.set_cpus(static_cast<double>(resources.millicpus) / kMillicpusPerCpu);
@@ -127,7 +129,7 @@ v1::Resources Encode(const Resources& resources) {
 Resources Decode(const v1::Resources& resources) {
   const double cpus =
       resources.cpus() > 0 ? std::fmin(resources.cpus(), kMaxCpus) : 0;
-  return {std::llround(cpus * kMillicpusPerCpu), resources.memory_bytes()};
+  return {Millicpus(cpus), resources.memory_bytes()};
 }
 
 v1::FailureCause Encode(const FailureCause& cause) {

@@ -4,6 +4,7 @@
 #ifndef TFD_DAEMON_COORDINATOR_CODEC_VALUE_CODEC_H_
 #define TFD_DAEMON_COORDINATOR_CODEC_VALUE_CODEC_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -27,6 +28,8 @@ CheckpointRef Decode(const v1::CheckpointRef& checkpoint);
 v1::TrainingPlan Encode(const TrainingPlan& plan);
 TrainingPlan Decode(const v1::TrainingPlan& plan);
 
+// Counted, so that sums are exact.
+int64_t Millicpus(double cpus);
 v1::Resources Encode(const Resources& resources);
 Resources Decode(const v1::Resources& resources);
 

@@ -28,8 +28,8 @@ void TieTo(const typename ReplyStream<Message>::Pointer& stream,
 class JobFollower : public JobWatcher,
                     public std::enable_shared_from_this<JobFollower> {
  public:
-  JobFollower(const Clock* clock, ReplyStream<v1::Job>::Pointer stream)
-      : clock_(clock), stream_(std::move(stream)) {}
+  JobFollower(const Clock* clock, const ReplyStream<v1::Job>::Pointer& stream)
+      : clock_(clock), stream_(stream) {}
 
   void OnJob(const JobSnapshot& job) override {
     {
@@ -80,10 +80,10 @@ class EventFollower : public JobWatcher,
                       public std::enable_shared_from_this<EventFollower> {
  public:
   EventFollower(EventLoop* loop, v1::ReadEventsRequest request,
-                ReplyStream<v1::Event>::Pointer stream)
+                const ReplyStream<v1::Event>::Pointer& stream)
       : loop_(loop),
         request_(std::move(request)),
-        stream_(std::move(stream)),
+        stream_(stream),
         next_(request_.from_sequence()) {}
 
   // Asks the loop for what comes next, unless it is at it already.
