@@ -58,10 +58,10 @@ void Filler::FillMessage(const YamlNode& node, const std::string& path,
                         ", {} for its defaults, or leave the line out"));
     return;
   }
-  Report(path, node.position,
-         absl::StrCat("takes fields (", absl::StrJoin(FieldNames(type), ", "),
-                      ") and not ", GivenText(node), "; write ",
-                      ExampleOf(type)));
+  Report(
+      path, node.position,
+      absl::StrCat("takes fields (", absl::StrJoin(FieldNames(type), ", "),
+                   ") and not ", GivenText(node), "; write ", ExampleOf(type)));
 }
 
 void Filler::FillEntries(const YamlNode& node, const std::string& path,
