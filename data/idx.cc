@@ -253,8 +253,8 @@ absl::StatusOr<const void*> IdxFile::Row(
     uint64_t row, std::vector<std::byte>* scratch) const {
   const size_t element_bytes = SizeBytes(dtype_);
   const size_t row_bytes = row_elements_ * element_bytes;
-  // Read and not mapped: a file that is cut short meanwhile is an error, where a
-  // mapping would end the process by SIGBUS.
+  // Read and not mapped: a file that is cut short meanwhile is an error, where
+  // a mapping would end the process by SIGBUS.
   scratch->resize(element_bytes == 1 ? row_bytes : 2 * row_bytes);
   std::byte* in = scratch->data() + scratch->size() - row_bytes;
   TFD_RETURN_IF_ERROR(
