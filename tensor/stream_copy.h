@@ -11,9 +11,9 @@
 namespace tfd::tensor {
 
 // A step goes over about four times the bytes of a model (parameters and
-// gradients, the worker's and the shard's). Beyond this size of a model they are
-// not in the caches (of 16 to 32 MiB) the next time, and StreamCopy is about 1.7
-// times as fast as memcpy; below it, a quarter slower.
+// gradients, the worker's and the shard's). Beyond this size of a model they
+// are not in the caches (of 16 to 32 MiB) the next time, and StreamCopy is
+// about 1.7 times as fast as memcpy; below it, a quarter slower.
 inline constexpr uint64_t kStreamModelBytes = 12 << 20;
 
 // out = in, of equal sizes, which do not overlap. Visible to other threads and
