@@ -139,7 +139,8 @@ void BM_PushPull_tcp(benchmark::State& state) {
 }
 
 void Sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->RangeMultiplier(4)
+  benchmark->Arg(4 << 10)
+      ->RangeMultiplier(4)
       ->Range(64 << 10, 256 << 20)
       ->Unit(benchmark::kMicrosecond)
       ->UseRealTime();
