@@ -82,7 +82,9 @@ TEST_P(BuffersOnEachWayTest, AreWhatSlot0HasSentWithItsStep) {
       } else {
         EXPECT_THAT(Buffers(*answer), Each(sent));
         EXPECT_EQ(Trained(*answer).size(), kTrained);
-        if (step == 0) EXPECT_THAT(Trained(*answer), Each(1 - 0.1f * 7));
+        if (step == 0) {
+          EXPECT_THAT(Trained(*answer), Each(1 - 0.1f * 7));
+        }
       }
     }
   }
