@@ -1,22 +1,14 @@
 #include "ps/chunk.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <utility>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "ps/schedule.h"
 #include "tensor/accumulate.h"
 
 namespace tfd::ps {
 namespace {
-
-// 16 KiB of sums: with the gradients', the parameters' and the state's blocks
-// they stay in the first-level caches.
-constexpr size_t kBlockElements = 4096;
 
 // Of the elements of a chunk.
 size_t TrainedElements(const tensor::Layout& layout, tensor::FlatRange range) {
@@ -104,7 +96,9 @@ void Chunk::Init(const tensor::ReceivedRequest& request,
                  const ReplyCallback& reply) {
   if (!initialised()) {
     current_ = FreeBuffer();
-    tensor::CopyFloats(request.payload.spans(), current_.BeginWrite());
+    const PoolBlock& block = current_.BeginWrite();
+    tensor::CopyFloats(request.payload.spans(), block.floats);
+    Narrow(block, 0, block.floats.size());
     current_.EndWrite();
     initialised_.store(true, std::memory_order_release);
   }
@@ -173,9 +167,9 @@ void Chunk::Push(tensor::ReceivedRequest request, ReplyCallback reply) {
   ++given_;
   const bool sends_buffers = header.slot == 0 && trained_ < range_.elements();
   if (context_->deterministic || request.payload.in_place() || sends_buffers) {
-    slot.held = std::move(request.payload);
+    slot.held = std::move(request);
   } else {
-    Sum(slot.weight, request.payload);
+    Sum(slot.weight, request);
     slot.weight = 0;  // is in the sum
   }
   if (given_ == slots_.size()) CompleteStep();
@@ -218,13 +212,13 @@ void Chunk::ApplyAlone(tensor::ReceivedRequest request, ReplyCallback reply) {
   stats_->pushes_applied.fetch_add(1, std::memory_order_relaxed);
   slot.push_reply = std::move(reply);
   slot.weight = request.header.weight;
-  slot.held = std::move(request.payload);
+  slot.held = std::move(request);
   if (slot.weight > 0) {
     const absl::Status updated = Update(slot.step, slot.weight);
     if (!updated.ok()) return Break(updated);
   }
   slot.weight = 0;
-  slot.held = tensor::Payload();
+  slot.held = {};
   total_weight_ = 0;
   slot.step.fetch_add(1, std::memory_order_release);
 }
@@ -282,20 +276,6 @@ uint64_t Chunk::NextCheckpoint() const {
   return std::min(total, (step() / every + 1) * every);
 }
 
-// On arrival: what came over a socket occupies memory here.
-void Chunk::Sum(double weight, const tensor::Payload& payload) {
-  if (weight == 0) return;
-  if (sum_.size() < trained_) sum_ = tensor::FloatBuffer(trained_);
-  tensor::FloatReader reader(payload.spans());
-  const absl::Span<const tensor::ByteSpan> spans = reader.Next(trained_);
-  if (total_weight_ == 0) {
-    tensor::SetScaled(static_cast<float>(weight), spans, sum_.span());
-  } else {
-    tensor::AddScaled(static_cast<float>(weight), spans, sum_.span());
-  }
-  total_weight_ += weight;
-}
-
 void Chunk::CompleteStep() {
   double total_weight = total_weight_;
   for (const Slot& slot : slots_) total_weight += slot.weight;
@@ -305,7 +285,7 @@ void Chunk::CompleteStep() {
   } else {
     previous_ = current_;
   }
-  for (Slot& slot : slots_) slot.held = tensor::Payload();
+  for (Slot& slot : slots_) slot.held = {};
   step_.fetch_add(1, std::memory_order_release);
   total_weight_ = 0;
   given_ = 0;
@@ -316,120 +296,6 @@ void Chunk::CompleteStep() {
   // After the answers, so that the copies are not waited for; before any push
   // of the next step, since this thread owns the chunk.
   if (checkpoint) TakeSnapshot();
-}
-
-absl::Status Chunk::Update(uint64_t step, double total_weight) {
-  ParameterRef next = FreeBuffer();
-  const absl::Span<float> updated = next.BeginWrite();
-  const absl::Status taken = TakeBuffers(updated);
-  if (context_->nan == v1::ExchangeSpec::SKIP) {
-    // Before anything has changed.
-    const absl::Status finite = taken.ok() ? SumAndCheck() : taken;
-    if (!finite.ok()) {
-      next.EndWrite();
-      spdlog::warn("{}; left out", std::string(finite.message()));
-      stats_->updates_skipped.fetch_add(1, std::memory_order_relaxed);
-      previous_ = current_;
-      return absl::OkStatus();
-    }
-  }
-  UpdateInfo info;
-  info.learning_rate =
-      LearningRate(context_->optimizer_spec, static_cast<int64_t>(step),
-                   context_->total_steps);
-  info.gradient_scale = static_cast<float>(1 / total_weight);
-  info.update = ++updates_;
-  const absl::Status applied = taken.ok() ? Apply(info, updated) : taken;
-  next.EndWrite();
-  TFD_RETURN_IF_ERROR(applied);
-  previous_ = std::exchange(current_, std::move(next));
-  return absl::OkStatus();
-}
-
-absl::Status Chunk::SumAndCheck() {
-  for (Slot& slot : slots_) {
-    Sum(slot.weight, slot.held);
-    slot.weight = 0;  // is in the sum
-  }
-  const size_t first = tensor::FirstNotFinite(sum_.span());
-  return first == sum_.size() ? absl::OkStatus() : NotFinite(first);
-}
-
-// The new values of the buffers: slot 0's, or the old ones where it gives
-// nothing now.
-absl::Status Chunk::TakeBuffers(absl::Span<float> updated) const {
-  const absl::Span<float> buffers = updated.subspan(trained_);
-  if (buffers.empty()) return absl::OkStatus();
-  const tensor::Payload& given = slots_[0].held;
-  if (given.size_bytes() == 0) {
-    std::copy_n(current_.span().begin() + trained_, buffers.size(),
-                buffers.begin());
-    return absl::OkStatus();
-  }
-  tensor::FloatReader reader(given.spans());
-  reader.Next(trained_);
-  tensor::CopyFloats(reader.Next(buffers.size()), buffers);
-  if (context_->nan == v1::ExchangeSpec::IGNORE) return absl::OkStatus();
-  const size_t first = tensor::FirstNotFinite(buffers);
-  return first == buffers.size() ? absl::OkStatus()
-                                 : NotFinite(trained_ + first);
-}
-
-// Sums what is held, in the order of slots, and applies it, block by block: so
-// that the sum of a block is still in the cache when the optimizer reads it,
-// and every gradient is read from memory once.
-absl::Status Chunk::Apply(const UpdateInfo& info, absl::Span<float> updated) {
-  const bool summed = total_weight_ > 0;
-  const size_t elements = trained_;
-  std::vector<tensor::FloatReader> readers;
-  for (const Slot& slot : slots_) readers.emplace_back(slot.held.spans());
-  if (!summed && sum_.size() < std::min(elements, kBlockElements)) {
-    sum_ = tensor::FloatBuffer(std::min(elements, kBlockElements));
-  }
-  absl::InlinedVector<float*, 2> state(state_.size());
-  for (size_t begin = 0; begin < elements; begin += kBlockElements) {
-    const size_t count = std::min(kBlockElements, elements - begin);
-    const absl::Span<float> sum =
-        sum_.span().subspan(summed ? begin : 0, count);
-    bool started = summed;
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      // Idle, or nothing in the batch; 0 · NaN must not count either.
-      if (slots_[i].weight == 0) continue;
-      const auto weight = static_cast<float>(slots_[i].weight);
-      const auto spans = readers[i].Next(count);
-      if (started) {
-        tensor::AddScaled(weight, spans, sum);
-      } else {
-        tensor::SetScaled(weight, spans, sum);
-      }
-      started = true;
-    }
-    if (context_->nan == v1::ExchangeSpec::FAIL) {
-      const size_t first = tensor::FirstNotFinite(sum);
-      if (first < count) return NotFinite(begin + first);
-    }
-    for (size_t i = 0; i < state_.size(); ++i) {
-      state[i] = state_[i].data() + begin;
-    }
-    context_->optimizer->Apply(
-        info, {current_.span().subspan(begin, count), sum,
-               absl::MakeSpan(state), updated.subspan(begin, count)});
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Chunk::NotFinite(size_t element) const {
-  const uint64_t at = range_.begin + element;
-  std::string parameter = Name();
-  for (const tensor::TensorPiece& piece :
-       context_->layout->Pieces({at, at + 1})) {
-    parameter = context_->layout->tensor(piece.tensor).name();
-  }
-  return absl::FailedPreconditionError(absl::StrCat(
-      element < trained_ ? "the gradient of " : "the buffer ", parameter,
-      " has a NaN or an infinity at step ", step(),
-      ": training has diverged or the data holds such numbers; try a smaller "
-      "optimizer.lr, or exchange.nan: skip"));
 }
 
 // The step stays incomplete: everybody who gave to it is told why, and whoever
@@ -525,29 +391,11 @@ absl::StatusOr<ParameterRef> Chunk::ParametersAt(uint64_t step) const {
       " has those after ", now, previous_ ? " and the step before" : ""));
 }
 
-ParameterRef Chunk::FreeBuffer() {
-  // One free buffer is found here in the usual case: of three, one is the
-  // current version, one the version before. More are there only while slow
-  // peers or a snapshot still read old versions.
-  ParameterRef free;
-  const auto is_extra = [&free](const ParameterRef& buffer) {
-    if (!buffer.IsUnique()) return false;
-    if (free) return true;
-    free = buffer;
-    return false;
-  };
-  buffers_.erase(std::remove_if(buffers_.begin(), buffers_.end(), is_extra),
-                 buffers_.end());
-  if (!free) {
-    free = ParameterRef::Allocate(context_->pool, range_.elements());
-    buffers_.push_back(free);
-  }
-  return free;
-}
-
 absl::Status Chunk::Restore(const tensor::CheckpointReader& checkpoint) {
   current_ = FreeBuffer();
-  TFD_RETURN_IF_ERROR(checkpoint.ReadParameters(range_, current_.BeginWrite()));
+  const PoolBlock& block = current_.BeginWrite();
+  TFD_RETURN_IF_ERROR(checkpoint.ReadParameters(range_, block.floats));
+  Narrow(block, 0, block.floats.size());
   current_.EndWrite();
   for (size_t i = 0; i < state_.size(); ++i) {
     TFD_RETURN_IF_ERROR(checkpoint.ReadState(

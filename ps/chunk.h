@@ -113,7 +113,7 @@ class Chunk {
     // What is summed when the step is complete: all of it where it lies in the
     // worker's memory, where the sum has to be in the order of slots, or where
     // there are buffers in it.
-    tensor::Payload held;
+    tensor::ReceivedRequest held;
     ReplyCallback push_reply;
     ReplyCallback pull_reply;
     uint64_t pull_step = 0;
@@ -129,12 +129,13 @@ class Chunk {
   void GoOnAlone();
   uint64_t SlowestSlot() const;
   uint64_t NextCheckpoint() const;
-  void Sum(double weight, const tensor::Payload& payload);
+  void Sum(double weight, const tensor::ReceivedRequest& push);
   void CompleteStep();
   absl::Status Update(uint64_t step, double total_weight);
   absl::Status SumAndCheck();
   absl::Status TakeBuffers(absl::Span<float> updated) const;
-  absl::Status Apply(const UpdateInfo& info, absl::Span<float> updated);
+  absl::Status Apply(const UpdateInfo& info, const PoolBlock& updated);
+  void Narrow(const PoolBlock& block, size_t begin, size_t count) const;
   absl::Status NotFinite(size_t element) const;
   void Break(const absl::Status& status);
   void AnswerStep();

@@ -29,11 +29,13 @@ constexpr int kMaxAborted = 8;
 
 ExchangeImpl::ExchangeImpl(const ExchangeOptions& options,
                            tensor::Layout layout, absl::Span<float> parameters,
+                           std::unique_ptr<GradientEncoder> encoder,
                            std::vector<std::unique_ptr<ShardChannel>> channels,
                            absl::Time deadline)
     : options_(options),
       layout_(std::move(layout)),
       parameters_(parameters),
+      encoder_(std::move(encoder)),
       chunks_(layout_.chunks()) {
   open_request_.set_protocol_version(kProtocolVersion);
   open_request_.set_generation(options_.generation);
@@ -113,34 +115,48 @@ absl::Status ExchangeImpl::BeginRound(v1::ChunkKind kind, const StepInfo& info,
   return absl::OkStatus();
 }
 
-absl::Status ExchangeImpl::Ask(uint32_t chunk, const float* payload) {
-  std::shared_ptr<ShardStream> stream;
-  tensor::ChunkRequest header;
-  tensor::ByteSpan bytes;
+absl::Status ExchangeImpl::Ask(uint32_t chunk, const float* numbers) {
+  v1::ChunkKind kind;
   {
     absl::MutexLock lock(&mutex_);
     if (!failed_.ok()) return failed_;
-    if (chunk >= layout_.chunks() || !round_.active || chunks_[chunk].asked) {
+    if (chunk >= layout_.chunks() || !round_.active || chunks_[chunk].claimed) {
       return absl::FailedPreconditionError(absl::StrCat(
           "chunk ", chunk, " of ", layout_.chunks(), " cannot be pushed ",
           round_.active ? "twice" : "outside of a step"));
     }
-    chunks_[chunk].asked = true;
+    chunks_[chunk].claimed = true;
+    kind = round_.kind;
+  }
+  const EncodedGradient payload = PayloadFor(kind, chunk, numbers);
+  std::shared_ptr<ShardStream> stream;
+  tensor::ChunkRequest header;
+  {
+    absl::MutexLock lock(&mutex_);
     chunks_[chunk].payload = payload;
+    chunks_[chunk].asked = true;
     // Without a stream it is sent when there is one again.
     stream = links_[layout_.ShardOf(chunk)].stream;
     header = RequestFor(chunk);
-    bytes = PayloadOf(chunk);
   }
-  if (stream != nullptr) Send(*stream, header, bytes);
+  if (stream != nullptr) Send(*stream, header, payload.bytes);
   return absl::OkStatus();
+}
+
+// Pulls and idle pushes have no numbers, but say what they want.
+EncodedGradient ExchangeImpl::PayloadFor(v1::ChunkKind kind, uint32_t chunk,
+                                         const float* numbers) const {
+  if (numbers == nullptr) return {{}, encoder_->TypeOf(chunk)};
+  if (kind == v1::PUSH) return encoder_->Encode(chunk, numbers);
+  return {tensor::AsBytes({numbers, layout_.ChunkRange(chunk).elements()}),
+          tensor::NumberType::kFloat32};
 }
 
 absl::Status ExchangeImpl::AskAll(const float* flat) {
   for (uint32_t chunk = 0; chunk < layout_.chunks(); ++chunk) {
     {
       absl::MutexLock lock(&mutex_);
-      if (chunks_[chunk].asked) continue;
+      if (chunks_[chunk].claimed) continue;
     }
     TFD_RETURN_IF_ERROR(
         Ask(chunk, flat == nullptr ? nullptr
@@ -156,6 +172,7 @@ tensor::ChunkRequest ExchangeImpl::RequestFor(uint32_t chunk) const {
   request.slot = options_.slot;
   request.step = static_cast<uint64_t>(round_.info.step);
   request.chunk = chunk;
+  request.payload_type = chunks_[chunk].payload.type;
   if (round_.kind == v1::PUSH) {
     request.idle = round_.info.idle;
     request.weight = round_.info.idle ? 0 : round_.info.weight;
@@ -170,12 +187,6 @@ void ExchangeImpl::Send(ShardStream& stream, tensor::ChunkRequest header,
     header.payload_crc32c = ExtendCrc32c(0, payload.data(), payload.size());
   }
   stream.Send(header, payload);
-}
-
-tensor::ByteSpan ExchangeImpl::PayloadOf(uint32_t chunk) const {
-  const float* payload = chunks_[chunk].payload;
-  if (payload == nullptr) return {};
-  return tensor::AsBytes({payload, layout_.ChunkRange(chunk).elements()});
 }
 
 void ExchangeImpl::OnReply(size_t shard, tensor::ReceivedReply reply) {
@@ -211,8 +222,8 @@ void ExchangeImpl::TakeArrived(Arrived& arrived) {
   const absl::Time begin =
       options_.on_copied ? absl::Now() : absl::InfinitePast();
   if (reply.payload.size_bytes() > 0) {
-    tensor::CopyFloats(reply.payload.spans(),
-                       parameters_.subspan(range.begin, range.elements()));
+    tensor::Widen(reply.header.payload_type, reply.payload.spans(),
+                  parameters_.subspan(range.begin, range.elements()));
     if (!reply.payload.Unchanged()) {
       return TakeBack(arrived.shard, reply.header);
     }
@@ -246,19 +257,23 @@ absl::Status ExchangeImpl::CheckReply(
                         absl::StrCat("chunk ", header.chunk, " of ",
                                      RoundName(), ": ", header.message));
   }
+  const tensor::NumberType type = chunks_[header.chunk].payload.type;
   const uint64_t expected_bytes =
-      round_.kind == v1::INIT
-          ? 0
-          : layout_.ChunkRange(header.chunk).elements() * sizeof(float);
+      round_.kind == v1::INIT ? 0
+                              : layout_.ChunkRange(header.chunk).elements() *
+                                    tensor::BytesPerNumber(type);
   if (layout_.ShardOf(header.chunk) != shard || header.kind != round_.kind ||
       (header.step != round_.reply_step && round_.kind != v1::INIT) ||
+      header.payload_type != type ||
       reply.payload.size_bytes() != expected_bytes) {
-    return absl::InternalError(absl::StrCat(
-        "answered ", v1::ChunkKind_Name(header.kind), " of chunk ",
-        header.chunk, " at step ", header.step, " with ",
-        reply.payload.size_bytes(), " bytes, where ",
-        v1::ChunkKind_Name(round_.kind), " at step ", round_.reply_step,
-        " with ", expected_bytes, " bytes was expected"));
+    return absl::InternalError(
+        absl::StrCat("answered ", v1::ChunkKind_Name(header.kind), " of chunk ",
+                     header.chunk, " at step ", header.step, " with ",
+                     reply.payload.size_bytes(), " bytes of ",
+                     tensor::NumberTypeName(header.payload_type), ", where ",
+                     v1::ChunkKind_Name(round_.kind), " at step ",
+                     round_.reply_step, " with ", expected_bytes, " bytes of ",
+                     tensor::NumberTypeName(type), " was expected"));
   }
   return absl::OkStatus();
 }
@@ -271,7 +286,7 @@ void ExchangeImpl::AskAgain(size_t shard, const tensor::ChunkReply& reply) {
     absl::MutexLock lock(&mutex_);
     stream = links_[shard].stream;
     header = RequestFor(reply.chunk);
-    payload = PayloadOf(reply.chunk);
+    payload = chunks_[reply.chunk].payload.bytes;
   }
   if (stream != nullptr) Send(*stream, header, payload);
 }

@@ -12,6 +12,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "ps/gradient_encoder.h"
 #include "ps/shard_channel.h"
 #include "ps/shard_client.h"
 
@@ -23,6 +24,7 @@ class ExchangeImpl final : public Exchange {
  public:
   ExchangeImpl(const ExchangeOptions& options, tensor::Layout layout,
                absl::Span<float> parameters,
+               std::unique_ptr<GradientEncoder> encoder,
                std::vector<std::unique_ptr<ShardChannel>> channels,
                absl::Time deadline);
   ~ExchangeImpl() override;
@@ -57,8 +59,10 @@ class ExchangeImpl final : public Exchange {
     v1::OpenResponse opened;
   };
   struct ChunkState {
-    const float* payload = nullptr;
-    // Asked for in this round, and the answer is there (or being copied).
+    EncodedGradient payload;
+    // Somebody prepares the request; it is asked for in this round; the answer
+    // is there (or being copied).
+    bool claimed = false;
     bool asked = false;
     bool answered = false;
     // How often the shard took it for given up, because another stream of this
@@ -109,7 +113,9 @@ class ExchangeImpl final : public Exchange {
                           uint64_t reply_step);
   void Send(ShardStream& stream, tensor::ChunkRequest header,
             tensor::ByteSpan payload) const;
-  absl::Status Ask(uint32_t chunk, const float* payload);
+  absl::Status Ask(uint32_t chunk, const float* numbers);
+  EncodedGradient PayloadFor(v1::ChunkKind kind, uint32_t chunk,
+                             const float* numbers) const;
   absl::Status AskAll(const float* flat);
   absl::Status WaitRound(absl::Time deadline);
   absl::Status WaitForOldPayloads(absl::Time deadline);
@@ -118,8 +124,6 @@ class ExchangeImpl final : public Exchange {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   tensor::ChunkRequest RequestFor(uint32_t chunk) const
-      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  tensor::ByteSpan PayloadOf(uint32_t chunk) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   std::string ShardName(size_t shard) const;
   std::string RoundName() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
@@ -132,6 +136,7 @@ class ExchangeImpl final : public Exchange {
   const tensor::Layout layout_;
   // Written in Initialise and WaitStep alone.
   const absl::Span<float> parameters_;
+  const std::unique_ptr<GradientEncoder> encoder_;
   v1::OpenRequest open_request_;
 
   mutable absl::Mutex mutex_;

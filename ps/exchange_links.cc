@@ -164,7 +164,7 @@ void ExchangeImpl::Connect(size_t shard) {
     for (const uint32_t chunk :
          layout_.ChunksOf(static_cast<uint32_t>(shard))) {
       if (round_.active && chunks_[chunk].asked && !chunks_[chunk].answered) {
-        requests.push_back({RequestFor(chunk), PayloadOf(chunk)});
+        requests.push_back({RequestFor(chunk), chunks_[chunk].payload.bytes});
       }
     }
   }

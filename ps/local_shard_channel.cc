@@ -27,7 +27,7 @@ void TakeReply(Receiver& receiver, ShardReply reply) {
   received.header = std::move(reply.header);
   if (reply.parameters) {
     auto held = std::make_shared<const ParameterRef>(reply.parameters);
-    const tensor::ByteSpan bytes = tensor::AsBytes(held->span());
+    const tensor::ByteSpan bytes = held->bytes(received.header.payload_type);
     received.payload = tensor::Payload::InPlace(bytes, {}, std::move(held));
   }
   receiver.events.on_reply(std::move(received));
@@ -37,8 +37,11 @@ void TakeReply(Receiver& receiver, ShardReply reply) {
 
 class LocalStream final : public ShardStream {
  public:
-  LocalStream(Shard* shard, StreamEvents events)
-      : ShardStream(/*in_place=*/true), shard_(shard) {
+  LocalStream(Shard* shard, std::shared_ptr<const void> payload_owner,
+              StreamEvents events)
+      : ShardStream(/*in_place=*/true),
+        shard_(shard),
+        payload_owner_(std::move(payload_owner)) {
     receiver_->events = std::move(events);
   }
   ~LocalStream() override { Close(); }
@@ -47,7 +50,7 @@ class LocalStream final : public ShardStream {
             tensor::ByteSpan payload) override {
     tensor::ReceivedRequest request;
     request.header = header;
-    request.payload = tensor::Payload::InPlace(payload, {}, nullptr);
+    request.payload = tensor::Payload::InPlace(payload, {}, payload_owner_);
     shard_->Handle(std::move(request),
                    [receiver = receiver_](ShardReply reply) {
                      TakeReply(*receiver, std::move(reply));
@@ -71,12 +74,14 @@ class LocalStream final : public ShardStream {
 
  private:
   Shard* const shard_;
+  const std::shared_ptr<const void> payload_owner_;
   const std::shared_ptr<Receiver> receiver_ = std::make_shared<Receiver>();
 };
 
 class LocalShardChannel final : public ShardChannel {
  public:
-  explicit LocalShardChannel(ShardHost* host) : host_(host) {}
+  LocalShardChannel(ShardHost* host, std::shared_ptr<const void> payload_owner)
+      : host_(host), payload_owner_(std::move(payload_owner)) {}
 
   void Open(const v1::OpenRequest& request, absl::Time,
             OpenDone done) override {
@@ -86,17 +91,20 @@ class LocalShardChannel final : public ShardChannel {
   void CancelOpen() override {}
 
   std::shared_ptr<ShardStream> Connect(StreamEvents events) override {
-    return std::make_shared<LocalStream>(host_->shard(), std::move(events));
+    return std::make_shared<LocalStream>(host_->shard(), payload_owner_,
+                                         std::move(events));
   }
 
  private:
   ShardHost* const host_;
+  const std::shared_ptr<const void> payload_owner_;
 };
 
 }  // namespace
 
-std::unique_ptr<ShardChannel> MakeLocalShardChannel(ShardHost* host) {
-  return std::make_unique<LocalShardChannel>(host);
+std::unique_ptr<ShardChannel> MakeLocalShardChannel(
+    ShardHost* host, std::shared_ptr<const void> payload_owner) {
+  return std::make_unique<LocalShardChannel>(host, std::move(payload_owner));
 }
 
 }  // namespace tfd::ps

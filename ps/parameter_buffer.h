@@ -9,6 +9,7 @@
 
 #include "absl/types/span.h"
 #include "ps/parameter_pool.h"
+#include "tensor/accumulate.h"
 
 namespace tfd::ps {
 
@@ -45,15 +46,31 @@ class ParameterRef {
     return shared_ == other.shared_;
   }
   absl::Span<const float> span() const { return shared_->block.floats; }
+  // The numbers as `type`: float32, or the pool's narrow type.
+  tensor::ByteSpan bytes(tensor::NumberType type) const {
+    const PoolBlock& block = shared_->block;
+    const size_t size_bytes =
+        block.floats.size() * tensor::BytesPerNumber(type);
+    if (type == tensor::NumberType::kFloat32) {
+      return {reinterpret_cast<const std::byte*>(block.floats.data()),
+              size_bytes};
+    }
+    return {block.narrow.data(), size_bytes};
+  }
 
-  // What a peer on this host needs to read it; segment 0 where it cannot.
-  SharedPlace place() const {
+  // What a peer on this host needs to read it as `type`; segment 0 where it
+  // cannot.
+  SharedPlace place(tensor::NumberType type) const {
     const PoolBlock& block = shared_->block;
     SharedPlace place;
     if (block.segment == 0) return place;
+    const tensor::ByteSpan numbers = bytes(type);
     place.segment = block.segment;
-    place.offset = block.offset;
-    place.bytes = block.floats.size() * sizeof(float);
+    place.offset = block.offset +
+                   static_cast<uint64_t>(
+                       numbers.data() -
+                       reinterpret_cast<const std::byte*>(block.floats.data()));
+    place.bytes = numbers.size();
     place.version = block.version->load(std::memory_order_relaxed);
     place.version_offset = block.offset - kCacheLineBytes;
     return place;
@@ -68,13 +85,13 @@ class ParameterRef {
   // For the owner, while nobody else has a reference. A peer that still reads
   // the former content finds afterwards that it has changed. (A seqlock's
   // writer.)
-  absl::Span<float> BeginWrite() {
+  const PoolBlock& BeginWrite() {
     const PoolBlock& block = shared_->block;
     if (block.version != nullptr) {
       // What is written from now on is written after this.
       block.version->fetch_add(1, std::memory_order_acq_rel);
     }
-    return block.floats;
+    return block;
   }
   void EndWrite() {
     const PoolBlock& block = shared_->block;

@@ -17,18 +17,25 @@ size_t RoundUp(size_t bytes) {
   return (bytes + kCacheLineBytes - 1) / kCacheLineBytes * kCacheLineBytes;
 }
 
-// A block: its version, alone in a cache line, and its floats.
-size_t BlockBytes(size_t elements) {
-  return kCacheLineBytes + RoundUp(elements * sizeof(float));
-}
-
 }  // namespace
 
-ParameterPool::ParameterPool(size_t expected_bytes, bool shared)
-    : segment_bytes_(
-          std::max(kMinSegmentBytes,
-                   kVersions * (expected_bytes + expected_bytes / 64))),
+ParameterPool::ParameterPool(size_t expected_elements, bool shared,
+                             tensor::NumberType narrow)
+    : narrow_(narrow),
+      segment_bytes_(std::max(kMinSegmentBytes,
+                              kVersions * (BlockBytes(expected_elements) +
+                                           expected_elements / 16))),
       shared_(shared) {}
+
+size_t ParameterPool::NarrowBytes(size_t elements) const {
+  if (narrow_ == tensor::NumberType::kFloat32) return 0;
+  return RoundUp(elements * tensor::BytesPerNumber(narrow_));
+}
+
+size_t ParameterPool::BlockBytes(size_t elements) const {
+  return kCacheLineBytes + RoundUp(elements * sizeof(float)) +
+         NarrowBytes(elements);
+}
 
 PoolBlock ParameterPool::Allocate(size_t elements) {
   absl::MutexLock lock(&mutex_);
@@ -64,14 +71,18 @@ PoolBlock ParameterPool::Allocate(size_t elements) {
   block.version = new (at) std::atomic<uint64_t>(0);
   block.offset = segment.used + kCacheLineBytes;
   block.floats = {reinterpret_cast<float*>(at + kCacheLineBytes), elements};
+  block.narrow = {at + kCacheLineBytes + RoundUp(elements * sizeof(float)),
+                  NarrowBytes(elements)};
   segment.used += bytes;
   return block;
 }
 
 PoolBlock ParameterPool::AllocateOnHeap(size_t elements) {
-  heap_.emplace_back(elements);
+  heap_.emplace_back(elements + NarrowBytes(elements) / sizeof(float));
   PoolBlock block;
-  block.floats = heap_.back().span();
+  block.floats = heap_.back().span().subspan(0, elements);
+  block.narrow = {reinterpret_cast<std::byte*>(heap_.back().data() + elements),
+                  NarrowBytes(elements)};
   return block;
 }
 

@@ -16,12 +16,16 @@
 #include "common/shared_memory.h"
 #include "ps/shared_ring.h"
 #include "tensor/float_buffer.h"
+#include "tensor/number_type.h"
 
 namespace tfd::ps {
 
 // Room for one version of a chunk's parameters.
 struct PoolBlock {
   absl::Span<float> floats;
+  // The same numbers as the pool's narrow type, behind the floats; empty where
+  // that is float32.
+  absl::Span<std::byte> narrow;
   // Where peers find it: from 1; 0 on the heap.
   uint32_t segment = 0;
   uint64_t offset = 0;
@@ -33,9 +37,12 @@ struct PoolBlock {
 // Thread-safe. Grows and never shrinks; freed blocks are given out again.
 class ParameterPool {
  public:
-  // `expected_bytes`: of all parameters; the first segment has room for a few
+  // `expected_elements`: all parameters; the first segment has room for a few
   // versions of them.
-  ParameterPool(size_t expected_bytes, bool shared);
+  ParameterPool(size_t expected_elements, bool shared,
+                tensor::NumberType narrow = tensor::NumberType::kFloat32);
+
+  tensor::NumberType narrow_type() const { return narrow_; }
 
   PoolBlock Allocate(size_t elements);
   void Free(const PoolBlock& block);
@@ -51,6 +58,11 @@ class ParameterPool {
   PoolBlock AllocateOnHeap(size_t elements)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // A block: its version, alone in a cache line, its floats, the narrow ones.
+  size_t BlockBytes(size_t elements) const;
+  size_t NarrowBytes(size_t elements) const;
+
+  const tensor::NumberType narrow_;
   const size_t segment_bytes_;
   mutable absl::Mutex mutex_;
   bool shared_ ABSL_GUARDED_BY(mutex_);

@@ -43,8 +43,8 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
   for (const uint32_t chunk : layout_.ChunksOf(options_.shard)) {
     elements += layout_.ChunkRange(chunk).elements();
   }
-  context_.pool = std::make_shared<ParameterPool>(elements * sizeof(float),
-                                                  options_.share_memory);
+  context_.pool = std::make_shared<ParameterPool>(
+      elements, options_.share_memory, options_.payload);
   context_.slots = layout_.slots();
   context_.deterministic = options_.deterministic;
   context_.total_steps = options_.total_steps;
@@ -86,6 +86,13 @@ void Shard::Handle(tensor::ReceivedRequest request, ReplyCallback reply) {
   }
   stats_.payload_bytes.fetch_add(request.payload.size_bytes(),
                                  std::memory_order_relaxed);
+  const tensor::NumberType type = request.header.payload_type;
+  if (type != tensor::NumberType::kFloat32) {
+    reply = [reply = std::move(reply), type](ShardReply answer) {
+      if (answer.parameters) answer.header.payload_type = type;
+      reply(std::move(answer));
+    };
+  }
   Chunk& chunk = *chunks_[request.header.chunk / layout_.shards()];
   chunk.Deliver(std::move(request), std::move(reply));
 }
@@ -107,12 +114,12 @@ absl::Status Shard::Check(const tensor::ReceivedRequest& request) const {
     return absl::InvalidArgumentError(absl::StrCat(
         "slot: ", header.slot, ", but a step has ", layout_.slots(), " slots"));
   }
-  const uint64_t chunk_bytes =
-      layout_.ChunkRange(header.chunk).elements() * sizeof(float);
   switch (header.kind) {
     case v1::PULL:
-      if (request.payload.size_bytes() == 0) return absl::OkStatus();
-      return absl::InvalidArgumentError("payload: a PULL has none");
+      if (request.payload.size_bytes() > 0) {
+        return absl::InvalidArgumentError("payload: a PULL has none");
+      }
+      break;
     case v1::INIT:
       if (header.slot != 0) {
         return absl::InvalidArgumentError(absl::StrCat(
@@ -120,22 +127,42 @@ absl::Status Shard::Check(const tensor::ReceivedRequest& request) const {
       }
       break;
     case v1::PUSH:
-      TFD_RETURN_IF_ERROR(CheckPush(request, chunk_bytes));
-      if (header.idle) return absl::OkStatus();
+      TFD_RETURN_IF_ERROR(CheckPush(request));
       break;
     default:
       return absl::InvalidArgumentError("kind: is not set");
   }
-  if (request.payload.size_bytes() != chunk_bytes) {
+  return CheckPayload(request);
+}
+
+absl::Status Shard::CheckPayload(const tensor::ReceivedRequest& request) const {
+  const tensor::ChunkRequest& header = request.header;
+  const tensor::FlatRange range = layout_.ChunkRange(header.chunk);
+  if (header.payload_type != tensor::NumberType::kFloat32 &&
+      (header.payload_type != options_.payload || header.kind == v1::INIT ||
+       range.end > layout_.buffers_begin())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "payload_type: ", tensor::NumberTypeName(header.payload_type),
+        " for a ", v1::ChunkKind_Name(header.kind), " of chunk ", header.chunk,
+        ", but this job's exchange.payload is ",
+        tensor::NumberTypeName(options_.payload),
+        ", and initial parameters and buffers are always float32"));
+  }
+  if (header.kind == v1::PULL || (header.kind == v1::PUSH && header.idle)) {
+    return absl::OkStatus();
+  }
+  const uint64_t expected =
+      range.elements() * tensor::BytesPerNumber(header.payload_type);
+  if (request.payload.size_bytes() != expected) {
     return absl::InvalidArgumentError(
         absl::StrCat("payload: ", request.payload.size_bytes(),
-                     " bytes, but chunk ", header.chunk, " has ", chunk_bytes));
+                     " bytes, but chunk ", header.chunk, " has ", expected,
+                     " as ", tensor::NumberTypeName(header.payload_type)));
   }
   return tensor::CheckPayloadCrc(header.payload_crc32c, request.payload);
 }
 
-absl::Status Shard::CheckPush(const tensor::ReceivedRequest& request,
-                              uint64_t chunk_bytes) const {
+absl::Status Shard::CheckPush(const tensor::ReceivedRequest& request) const {
   const tensor::ChunkRequest& header = request.header;
   if (!std::isfinite(header.weight) || header.weight < 0) {
     return absl::InvalidArgumentError(
@@ -145,7 +172,7 @@ absl::Status Shard::CheckPush(const tensor::ReceivedRequest& request,
       (header.weight != 0 || request.payload.size_bytes() != 0)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "idle: an idle slot gives nothing, but this has weight ", header.weight,
-        " and ", request.payload.size_bytes(), " of ", chunk_bytes, " bytes"));
+        " and ", request.payload.size_bytes(), " bytes"));
   }
   if (header.step >= static_cast<uint64_t>(options_.total_steps)) {
     return absl::InvalidArgumentError(

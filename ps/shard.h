@@ -29,6 +29,8 @@ struct ShardOptions {
   bool deterministic = false;
   v1::StrategySpec strategy;
   v1::ExchangeSpec::NanPolicy nan = v1::ExchangeSpec::FAIL;
+  // Parameters are offered as this, too.
+  tensor::NumberType payload = tensor::NumberType::kFloat32;
   int64_t total_steps = 0;
   int64_t checkpoint_every_steps = 0;
   // Parameters lie where peers on this host can read them.
@@ -70,8 +72,8 @@ class Shard {
   Shard(const ShardOptions& options, const tensor::Layout& layout,
         std::unique_ptr<Optimizer> optimizer, SnapshotSink* snapshots);
   absl::Status Check(const tensor::ReceivedRequest& request) const;
-  absl::Status CheckPush(const tensor::ReceivedRequest& request,
-                         uint64_t chunk_bytes) const;
+  absl::Status CheckPush(const tensor::ReceivedRequest& request) const;
+  absl::Status CheckPayload(const tensor::ReceivedRequest& request) const;
 
   const ShardOptions options_;
   const tensor::Layout layout_;

@@ -108,8 +108,9 @@ std::unique_ptr<ShardChannel> MakeSharedShardChannel(
 
 class ShardHost;
 // To a shard in this process: requests are calls. `host` outlives the channel,
-// payloads outlive the host.
-std::unique_ptr<ShardChannel> MakeLocalShardChannel(ShardHost* host);
+// payloads outlive the host, or lie in what `payload_owner` keeps.
+std::unique_ptr<ShardChannel> MakeLocalShardChannel(
+    ShardHost* host, std::shared_ptr<const void> payload_owner);
 
 }  // namespace tfd::ps
 

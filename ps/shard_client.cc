@@ -9,6 +9,7 @@
 #include "common/net/endpoint.h"
 #include "common/status.h"
 #include "ps/exchange.h"
+#include "ps/gradient_encoder.h"
 
 namespace tfd::ps {
 namespace {
@@ -84,10 +85,16 @@ absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
     const ExchangeOptions& options, const tensor::Layout& layout,
     absl::Span<float> parameters, absl::Time deadline) {
   TFD_RETURN_IF_ERROR(CheckOptions(options, layout, parameters));
+  auto encoder = std::make_unique<GradientEncoder>(
+      layout, tensor::NumberTypeOf(options.payload), !options.memory.empty());
+  std::vector<const SharedMemory*> memory;
+  if (encoder->shareable()) memory = options.memory;
+  if (encoder->memory() != nullptr) memory.push_back(encoder->memory());
   std::vector<std::unique_ptr<ShardChannel>> channels;
   for (const ShardAddress& shard : options.shards) {
     if (options.own_shard != nullptr && shard.task == options.task) {
-      channels.push_back(MakeLocalShardChannel(options.own_shard));
+      channels.push_back(
+          MakeLocalShardChannel(options.own_shard, encoder->owner()));
       continue;
     }
     ShardChannelOptions channel;
@@ -97,18 +104,19 @@ absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
     channel.generation = options.generation;
     channel.max_payload_bytes = layout.chunk_elements() * sizeof(float);
     std::unique_ptr<ShardChannel> over_sockets = MakeGrpcShardChannel(channel);
-    if (shard.memory_path.empty() || options.memory.empty()) {
+    if (shard.memory_path.empty() || memory.empty()) {
       channels.push_back(std::move(over_sockets));
       continue;
     }
     channel.memory_path = shard.memory_path;
-    channel.memory = options.memory;
+    channel.memory = memory;
     // A push and a pull of each chunk.
     channel.max_in_flight = 2 * layout.chunks();
     channels.push_back(
         MakeSharedShardChannel(std::move(channel), std::move(over_sockets)));
   }
   auto exchange = std::make_unique<ExchangeImpl>(options, layout, parameters,
+                                                 std::move(encoder),
                                                  std::move(channels), deadline);
   TFD_RETURN_IF_ERROR(exchange->WaitUntilOpen(deadline));
   return exchange;

@@ -76,6 +76,10 @@ struct ExchangeOptions {
   // channel's thread), and have been copied to where they belong since `begin`.
   std::function<void(uint32_t chunk)> on_arrived;
   std::function<void(uint32_t chunk, absl::Time begin)> on_copied;
+  // How gradients and parameters are written on their way: the job's setting,
+  // the same for every worker. With fewer bits than float32 a gradient is
+  // copied when it is pushed, into memory of the exchange's own.
+  v1::ExchangeSpec::Payload payload = v1::ExchangeSpec::FLOAT32;
   // Checksums on the payloads (for networks that one does not trust).
   bool checksums = false;
 };
@@ -100,7 +104,7 @@ struct ExchangeStats {
   uint64_t bytes_sent = 0;
   uint64_t bytes_received = 0;
   // Tensor bytes copied by this process outside the kernel: from the received
-  // message into the parameter buffer. What is sent is not copied.
+  // message into the parameter buffer. What is sent as float32 is not copied.
   uint64_t bytes_copied = 0;
   // In WaitStep.
   absl::Duration waited;
@@ -140,9 +144,9 @@ class Exchange {
   virtual absl::Status BeginStep(const StepInfo& step) = 0;
 
   // The gradient of one chunk (layout.ChunkRange(chunk).elements() floats) is
-  // ready. Never blocks and copies nothing: `gradient` stays as it is until
-  // WaitStep has returned. `parameters` stay as they are until WaitStep is
-  // called: backward may go on. Once per chunk and step.
+  // ready. Never blocks and, as float32, copies nothing: `gradient` stays as it
+  // is until WaitStep has returned. `parameters` stay as they are until
+  // WaitStep is called: backward may go on. Once per chunk and step.
   virtual absl::Status PushChunk(uint32_t chunk, const float* gradient) = 0;
   // Every chunk of this step that has not been pushed, from the flat gradient
   // (layout.elements() floats).

@@ -158,6 +158,7 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
   options.deterministic = options_.spec.deterministic();
   options.strategy = options_.spec.strategy();
   options.nan = options_.spec.exchange().nan();
+  options.payload = tensor::NumberTypeOf(options_.spec.exchange().payload());
   options.total_steps = request.total_steps();
   options.checkpoint_every_steps = options_.spec.checkpoint().every_steps();
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,

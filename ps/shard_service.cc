@@ -12,7 +12,6 @@
 #include "absl/synchronization/mutex.h"
 #include "common/net/server.h"
 #include "common/status.h"
-#include "tensor/safetensors.h"
 #include "tfd/v1/shard.grpc.pb.h"
 
 namespace tfd::ps {
@@ -22,7 +21,8 @@ constexpr size_t kMinInFlight = 64;
 
 grpc::ByteBuffer Encode(ShardReply reply) {
   if (!reply.parameters) return tensor::EncodeChunkReply(reply.header, {}, {});
-  const tensor::ByteSpan payload = tensor::AsBytes(reply.parameters.span());
+  const tensor::ByteSpan payload =
+      reply.parameters.bytes(reply.header.payload_type);
   // gRPC holds this reference until it has sent the last byte.
   return tensor::EncodeChunkReply(
       reply.header, payload,

@@ -53,7 +53,7 @@ void SharedShardServer::Reply(ReplySide& side, const ShardReply& reply) {
   SharedSlot slot;
   const SharedMemory* memory = nullptr;
   if (reply.parameters) {
-    slot.place = reply.parameters.place();
+    slot.place = reply.parameters.place(reply.header.payload_type);
     if (slot.place.segment == 0) {
       return Reply(
           side,

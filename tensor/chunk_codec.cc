@@ -240,6 +240,30 @@ absl::Status ReadKind(Cursor& cursor, v1::ChunkKind* out) {
   return absl::OkStatus();
 }
 
+absl::Status ReadPayloadType(Cursor& cursor, absl::string_view field,
+                             NumberType* out) {
+  int number = 0;
+  TFD_RETURN_IF_ERROR(ReadInteger(cursor, field, &number));
+  if (!v1::ExchangeSpec::Payload_IsValid(number)) {
+    return Wrong(
+        field, absl::StrCat(number, " is none of float32, bfloat16, float16"));
+  }
+  *out = NumberTypeOf(static_cast<v1::ExchangeSpec::Payload>(number));
+  return absl::OkStatus();
+}
+
+v1::ExchangeSpec::Payload PayloadTypeOnWire(NumberType type) {
+  switch (type) {
+    case NumberType::kFloat32:
+      return v1::ExchangeSpec::PAYLOAD_UNSPECIFIED;  // is left out
+    case NumberType::kBfloat16:
+      return v1::ExchangeSpec::BFLOAT16;
+    case NumberType::kFloat16:
+      return v1::ExchangeSpec::FLOAT16;
+  }
+  return v1::ExchangeSpec::PAYLOAD_UNSPECIFIED;
+}
+
 absl::Status ReadPayload(Cursor& cursor, size_t max_bytes,
                          std::vector<ByteSpan>* spans) {
   TFD_ASSIGN_OR_RETURN(const uint64_t size, cursor.Varint("payload"));
@@ -276,6 +300,7 @@ constexpr FieldInfo kRequestFields[] = {
     {7, "idle", kVarint},
     {8, "batch", kVarint},
     {9, "payload_crc32c", kFixed32},
+    {10, "payload_type", kVarint},
     {kPayloadField, "payload", kLengthDelimited}};
 
 constexpr FieldInfo kReplyFields[] = {
@@ -284,6 +309,7 @@ constexpr FieldInfo kReplyFields[] = {
     {3, "step", kVarint},
     {4, "code", kVarint},
     {5, "message", kLengthDelimited},
+    {6, "payload_type", kVarint},
     {kPayloadField, "payload", kLengthDelimited}};
 
 absl::Status ReadRequestField(Cursor& cursor, const FieldInfo& field,
@@ -308,6 +334,8 @@ absl::Status ReadRequestField(Cursor& cursor, const FieldInfo& field,
     }
     case 8:
       return ReadInteger(cursor, field.name, &out->batch);
+    case 10:
+      return ReadPayloadType(cursor, field.name, &out->payload_type);
     default:
       return cursor.Bytes(field.name, sizeof(out->payload_crc32c),
                           &out->payload_crc32c);
@@ -325,6 +353,8 @@ absl::Status ReadReplyField(Cursor& cursor, const FieldInfo& field,
       return ReadInteger(cursor, field.name, &out->step);
     case 4:
       return ReadInteger(cursor, field.name, &out->code);
+    case 6:
+      return ReadPayloadType(cursor, field.name, &out->payload_type);
     default: {
       TFD_ASSIGN_OR_RETURN(const uint64_t size, cursor.Varint(field.name));
       if (size > kMaxErrorMessageBytes) {
@@ -397,6 +427,7 @@ void WriteHeader(const ChunkRequest& header, Writer& writer) {
   writer.Varint(7, header.idle ? 1 : 0);
   writer.Varint(8, header.batch);
   writer.Fixed32(9, header.payload_crc32c);
+  writer.Varint(10, PayloadTypeOnWire(header.payload_type));
 }
 
 void WriteHeader(const ChunkReply& header, size_t max_message_bytes,
@@ -407,9 +438,21 @@ void WriteHeader(const ChunkReply& header, size_t max_message_bytes,
   writer.Varint(4, static_cast<uint32_t>(header.code));
   writer.String(5,
                 absl::string_view(header.message).substr(0, max_message_bytes));
+  writer.Varint(6, PayloadTypeOnWire(header.payload_type));
 }
 
 }  // namespace
+
+NumberType NumberTypeOf(v1::ExchangeSpec::Payload payload) {
+  switch (payload) {
+    case v1::ExchangeSpec::BFLOAT16:
+      return NumberType::kBfloat16;
+    case v1::ExchangeSpec::FLOAT16:
+      return NumberType::kFloat16;
+    default:
+      return NumberType::kFloat32;
+  }
+}
 
 Payload::Payload(absl::Span<const ByteSpan> spans,
                  std::shared_ptr<const void> owner)

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "tensor/accumulate.h"
+#include "tensor/number_type.h"
 #include "tfd/v1/shard.pb.h"
 
 namespace grpc {
@@ -21,6 +22,9 @@ class ByteBuffer;
 }
 
 namespace tfd::tensor {
+
+// As in job specs; what is not set is float32.
+NumberType NumberTypeOf(v1::ExchangeSpec::Payload payload);
 
 // What says whether memory that a peer may overwrite still holds what was
 // announced: as long as `word` is `expected`. (A seqlock's reader.)
@@ -76,6 +80,8 @@ struct ChunkRequest {
   uint64_t batch = 0;
   // 0: none.
   uint32_t payload_crc32c = 0;
+  // Of the payload, and of the answer's.
+  NumberType payload_type = NumberType::kFloat32;
 };
 
 struct ChunkReply {
@@ -85,6 +91,7 @@ struct ChunkReply {
   // absl::StatusCode's numbers; 0 is OK.
   int32_t code = 0;
   std::string message;
+  NumberType payload_type = NumberType::kFloat32;
 };
 
 struct ReceivedRequest {

@@ -20,6 +20,8 @@
 #include "common/net/server.h"
 #include "common/shared_memory.h"
 #include "common/testing/temp_folder.h"
+#include "ps/optimizer.h"
+#include "ps/schedule.h"
 #include "ps/shard_client.h"
 #include "ps/shard_host.h"
 #include "ps/shard_service.h"
@@ -230,6 +232,11 @@ inline ExchangeOptions TestExchangeOptions(const TestCluster& cluster,
       options.own_shard = &server.host();
     }
   }
+  if (!cluster.servers.empty()) {
+    const v1::ExchangeSpec& exchange =
+        cluster.servers[0]->host().options().spec.exchange();
+    options.payload = exchange.payload();
+  }
   options.total_steps = total_steps;
   options.steps_per_epoch = total_steps;
   options.records = 1000;
@@ -298,6 +305,77 @@ inline std::vector<std::vector<float>> RunWorkers(const TestCluster& cluster,
   }
   for (std::thread& thread : threads) thread.join();
   return results;
+}
+
+// All shards' files of a step, as the coordinator would collect them, made a
+// checkpoint.
+inline v1::CheckpointRef Commit(const TestCluster& cluster, int64_t step,
+                                size_t snapshots) {
+  v1::CheckpointManifest manifest;
+  for (const auto& server : cluster.servers) {
+    for (const auto& saved : server->WaitSaved(snapshots)) {
+      EXPECT_TRUE(saved.file.ok()) << saved.file.status();
+      if (saved.step != step) continue;
+      if (manifest.step() == 0) {
+        auto made = server->host().Manifest(step);
+        EXPECT_TRUE(made.ok()) << made.status();
+        manifest = *std::move(made);
+      }
+      *manifest.add_shards() = *saved.file;
+    }
+  }
+  const auto ref = cluster.servers[0]->store().WriteManifest(manifest);
+  EXPECT_TRUE(ref.ok()) << ref.status();
+  return *ref;
+}
+
+// As numbers are after they have travelled.
+inline std::vector<float> Rounded(const v1::JobSpec& spec,
+                                  const std::vector<float>& numbers) {
+  const tensor::NumberType type =
+      tensor::NumberTypeOf(spec.exchange().payload());
+  std::vector<std::byte> narrow(numbers.size() * tensor::BytesPerNumber(type));
+  tensor::Narrow(type, numbers, narrow.data());
+  std::vector<float> rounded(numbers.size());
+  tensor::Widen(type, {narrow}, absl::MakeSpan(rounded));
+  return rounded;
+}
+
+// What the shards must do, in one thread, with loops that nobody vectorised:
+// sums in the order of slots, weights, one optimizer step on all parameters.
+// What workers have in the end.
+inline std::vector<float> Reference(const v1::JobSpec& spec,
+                                    const tensor::Layout& layout,
+                                    int64_t total_steps,
+                                    const PartOf& part_of) {
+  std::vector<float> parameters = TestNumbers(layout.elements(), 0);
+  const size_t n = parameters.size();
+  const auto optimizer = MakeOptimizer(spec.optimizer());
+  std::vector<std::vector<float>> state((*optimizer)->state_names().size(),
+                                        std::vector<float>(n, 0));
+  uint64_t updates = 0;
+  for (int64_t t = 0; t < total_steps; ++t) {
+    std::vector<float> sum(n, 0);
+    double total = 0;
+    for (uint32_t slot = 0; slot < layout.slots(); ++slot) {
+      const Part part = part_of(t, slot);
+      if (part.idle || part.weight == 0) continue;
+      const std::vector<float> g = Rounded(spec, TestNumbers(n, 77, t, slot));
+      const auto weight = static_cast<float>(part.weight);
+      for (size_t i = 0; i < n; ++i) sum[i] += weight * g[i];
+      total += part.weight;
+    }
+    if (total == 0) continue;
+    std::vector<float*> arrays;
+    for (auto& s : state) arrays.push_back(s.data());
+    std::vector<float> next(n);
+    (*optimizer)
+        ->Apply({LearningRate(spec.optimizer(), t, total_steps),
+                 static_cast<float>(1 / total), ++updates},
+                {parameters, sum, arrays, absl::MakeSpan(next)});
+    parameters = next;
+  }
+  return Rounded(spec, parameters);
 }
 
 }  // namespace tfd::ps

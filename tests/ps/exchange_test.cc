@@ -1,8 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ps/optimizer.h"
-#include "ps/schedule.h"
 #include "tests/ps/exchange_fixture.h"
 
 namespace tfd::ps {
@@ -11,41 +9,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
-
-// What the shards must do, in one thread, with loops that nobody vectorised:
-// sums in the order of slots, weights, one optimizer step on all parameters.
-std::vector<float> Reference(const v1::JobSpec& spec,
-                             const tensor::Layout& layout, int64_t total_steps,
-                             const PartOf& part_of) {
-  std::vector<float> parameters = TestNumbers(layout.elements(), 0);
-  const size_t n = parameters.size();
-  const auto optimizer = MakeOptimizer(spec.optimizer());
-  std::vector<std::vector<float>> state((*optimizer)->state_names().size(),
-                                        std::vector<float>(n, 0));
-  uint64_t updates = 0;
-  for (int64_t t = 0; t < total_steps; ++t) {
-    std::vector<float> sum(n, 0);
-    double total = 0;
-    for (uint32_t slot = 0; slot < layout.slots(); ++slot) {
-      const Part part = part_of(t, slot);
-      if (part.idle || part.weight == 0) continue;
-      const std::vector<float> g = TestNumbers(n, 77, t, slot);
-      const auto weight = static_cast<float>(part.weight);
-      for (size_t i = 0; i < n; ++i) sum[i] += weight * g[i];
-      total += part.weight;
-    }
-    if (total == 0) continue;
-    std::vector<float*> arrays;
-    for (auto& s : state) arrays.push_back(s.data());
-    std::vector<float> next(n);
-    (*optimizer)
-        ->Apply({LearningRate(spec.optimizer(), t, total_steps),
-                 static_cast<float>(1 / total), ++updates},
-                {parameters, sum, arrays, absl::MakeSpan(next)});
-    parameters = next;
-  }
-  return parameters;
-}
 
 class ExchangeTest : public ::testing::Test {
  protected:
@@ -300,28 +263,6 @@ TEST_F(ExchangeTest, AWrongTokenAndAStaleGenerationAreFinal) {
 }
 
 // ------------------------------------------------------------- checkpoints
-
-// All shards' files of a step, as the coordinator would collect them, made a
-// checkpoint.
-v1::CheckpointRef Commit(const TestCluster& cluster, int64_t step,
-                         size_t snapshots) {
-  v1::CheckpointManifest manifest;
-  for (const auto& server : cluster.servers) {
-    for (const auto& saved : server->WaitSaved(snapshots)) {
-      EXPECT_TRUE(saved.file.ok()) << saved.file.status();
-      if (saved.step != step) continue;
-      if (manifest.step() == 0) {
-        auto made = server->host().Manifest(step);
-        EXPECT_TRUE(made.ok()) << made.status();
-        manifest = *std::move(made);
-      }
-      *manifest.add_shards() = *saved.file;
-    }
-  }
-  const auto ref = cluster.servers[0]->store().WriteManifest(manifest);
-  EXPECT_TRUE(ref.ok()) << ref.status();
-  return *ref;
-}
 
 class RestoreTest : public ExchangeTest,
                     public ::testing::WithParamInterface<std::pair<int, int>> {

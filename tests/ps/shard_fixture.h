@@ -55,6 +55,7 @@ class ShardTest : public ::testing::Test {
     options.deterministic = spec.deterministic();
     options.strategy = spec.strategy();
     options.nan = spec.exchange().nan();
+    options.payload = tensor::NumberTypeOf(spec.exchange().payload());
     options.total_steps = total_steps;
     options.checkpoint_every_steps = every;
     layout_ = std::make_unique<tensor::Layout>(TestLayout(
@@ -80,6 +81,14 @@ class ShardTest : public ::testing::Test {
     return tensor::Payload({tensor::AsBytes(*owner)}, owner);
   }
 
+  static tensor::Payload PayloadOf(const std::vector<float>& values,
+                                   tensor::NumberType type) {
+    auto owner = std::make_shared<std::vector<std::byte>>(
+        values.size() * tensor::BytesPerNumber(type));
+    tensor::Narrow(type, values, owner->data());
+    return tensor::Payload({*owner}, owner);
+  }
+
   tensor::ReceivedRequest Push(uint32_t slot, uint64_t step, float value,
                                double weight = 1, uint32_t chunk = 0) {
     tensor::ReceivedRequest request = Request(v1::PUSH, slot, step, chunk);
@@ -98,8 +107,10 @@ class ShardTest : public ::testing::Test {
       ++answer->calls;
       answer->header = reply.header;
       if (reply.parameters) {
-        answer->parameters.assign(reply.parameters.span().begin(),
-                                  reply.parameters.span().end());
+        answer->parameters.resize(reply.parameters.span().size());
+        tensor::Widen(reply.header.payload_type,
+                      {reply.parameters.bytes(reply.header.payload_type)},
+                      absl::MakeSpan(answer->parameters));
       }
     });
     return answer;

@@ -57,7 +57,7 @@ ChunkSnapshot Snapshot(const tensor::Layout& layout, uint32_t chunk) {
   snapshot.range = layout.ChunkRange(chunk);
   snapshot.parameters = ParameterRef::Allocate(
       std::make_shared<ParameterPool>(0, /*shared=*/false), 4);
-  for (float& value : snapshot.parameters.BeginWrite()) {
+  for (float& value : snapshot.parameters.BeginWrite().floats) {
     value = static_cast<float>(chunk);
   }
   snapshot.updates = 7 + chunk;

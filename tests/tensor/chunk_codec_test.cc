@@ -75,6 +75,7 @@ ChunkRequest SomeRequest() {
   request.idle = true;
   request.batch = std::numeric_limits<uint64_t>::max();
   request.payload_crc32c = 0xdeadbeef;
+  request.payload_type = NumberType::kFloat16;
   return request;
 }
 
@@ -90,6 +91,9 @@ v1::ChunkRequest Generated(const ChunkRequest& header,
   message.set_idle(header.idle);
   message.set_batch(header.batch);
   message.set_payload_crc32c(header.payload_crc32c);
+  if (header.payload_type == NumberType::kFloat16) {
+    message.set_payload_type(v1::ExchangeSpec::FLOAT16);
+  }
   message.set_payload(payload);
   return message;
 }
@@ -104,6 +108,7 @@ void ExpectSame(const ChunkRequest& a, const ChunkRequest& b) {
   EXPECT_EQ(a.idle, b.idle);
   EXPECT_EQ(a.batch, b.batch);
   EXPECT_EQ(a.payload_crc32c, b.payload_crc32c);
+  EXPECT_EQ(a.payload_type, b.payload_type);
 }
 
 TEST(ChunkCodecTest, WritesTheSameBytesAsTheGeneratedRequest) {
@@ -124,12 +129,14 @@ TEST(ChunkCodecTest, WritesTheSameBytesAsTheGeneratedReply) {
   header.step = 1234567;
   header.code = 9;
   header.message = std::string(500, 'x');
+  header.payload_type = NumberType::kBfloat16;
   v1::ChunkReply message;
   message.set_kind(header.kind);
   message.set_chunk(header.chunk);
   message.set_step(header.step);
   message.set_code(header.code);
   message.set_message(header.message);
+  message.set_payload_type(v1::ExchangeSpec::BFLOAT16);
   message.set_payload(payload);
   EXPECT_EQ(Flat(EncodeChunkReply(header, Bytes(payload), {})),
             message.SerializeAsString());
@@ -143,6 +150,7 @@ TEST(ChunkCodecTest, WritesTheSameBytesAsTheGeneratedReply) {
     EXPECT_EQ(parsed->header.step, header.step);
     EXPECT_EQ(parsed->header.code, header.code);
     EXPECT_EQ(parsed->header.message, header.message);
+    EXPECT_EQ(parsed->header.payload_type, header.payload_type);
     EXPECT_EQ(Flat(parsed->payload), payload);
   }
 }
@@ -165,11 +173,11 @@ TEST(ChunkCodecTest, FieldsMayComeInAnyOrderAndUnknownOnesAreSkipped) {
   v1::ChunkRequest second;
   second.set_kind(v1::PULL);
   second.set_step(5);
-  const std::string unknown = {'\x50', '\x01',  // 10: varint
-                               '\x59', 1,      2,   3,   4,
-                               5,      6,      7,   8,        // 11: fixed64
-                               '\x62', '\x02', 'h', 'i',      // 12: bytes
-                               '\x6d', 1,      2,   3,   4};  // 13: fixed32
+  const std::string unknown = {'\x60', '\x01',  // 12: varint
+                               '\x69', 1,      2,   3,   4, 5,
+                               6,      7,      8,                // 13: fixed64
+                               '\x72', '\x02', 'h', 'i',         // 14: bytes
+                               '\xa5', '\x01', 1,   2,   3, 4};  // 20: fixed32
   const auto parsed = ParseChunkRequest(
       Buffer(first.SerializeAsString() + unknown + second.SerializeAsString()),
       kMaxPayload);
@@ -223,9 +231,11 @@ TEST(ChunkCodecTest, WhatIsWrongIsNamedByField) {
       {std::string("\x78\x01", 2), "payload: wire type 0 instead of 2"},
       {std::string("\x0d\x01\x02\x03\x04", 5), "generation: wire type 5"},
       {std::string("\x30\x01", 2), "weight: wire type 0 instead of 1"},
-      {std::string("\x53\x54", 2), "unknown field: wire type 3"},
+      {std::string("\x63\x64", 2), "unknown field: wire type 3"},
       // values
       {std::string("\x10\x09", 2), "kind: 9"},
+      {std::string("\x50\x04", 2),
+       "payload_type: 4 is none of float32, bfloat16, float16"},
       {std::string("\x18\x80\x80\x80\x80\x10", 6), "slot: 4294967296"},
       {std::string("\x20", 1) + std::string(11, '\xff'), "step: a number of"},
       {std::string("\x2a", 1), "chunk: wire type 2"},
