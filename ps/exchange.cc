@@ -173,6 +173,7 @@ tensor::ChunkRequest ExchangeImpl::RequestFor(uint32_t chunk) const {
   request.step = static_cast<uint64_t>(round_.info.step);
   request.chunk = chunk;
   request.payload_type = chunks_[chunk].payload.type;
+  request.entries = chunks_[chunk].payload.entries;
   if (round_.kind == v1::PUSH) {
     request.idle = round_.info.idle;
     request.weight = round_.info.idle ? 0 : round_.info.weight;

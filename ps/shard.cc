@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "tensor/gradient_reader.h"
 
 namespace tfd::ps {
 
@@ -148,17 +149,19 @@ absl::Status Shard::CheckPayload(const tensor::ReceivedRequest& request) const {
         tensor::NumberTypeName(options_.payload),
         ", and initial parameters and buffers are always float32"));
   }
+  const bool gradient = header.kind == v1::PUSH && !header.idle &&
+                        range.end <= layout_.buffers_begin();
+  if (header.entries > 0 && !gradient) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "entries: ", header.entries, " for a ", v1::ChunkKind_Name(header.kind),
+        " of chunk ", header.chunk,
+        "; only a gradient may be sent in part, and no buffer"));
+  }
   if (header.kind == v1::PULL || (header.kind == v1::PUSH && header.idle)) {
     return absl::OkStatus();
   }
-  const uint64_t expected =
-      range.elements() * tensor::BytesPerNumber(header.payload_type);
-  if (request.payload.size_bytes() != expected) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("payload: ", request.payload.size_bytes(),
-                     " bytes, but chunk ", header.chunk, " has ", expected,
-                     " as ", tensor::NumberTypeName(header.payload_type)));
-  }
+  TFD_RETURN_IF_ERROR(
+      tensor::CheckGradient(header, request.payload, range.elements()));
   return tensor::CheckPayloadCrc(header.payload_crc32c, request.payload);
 }
 

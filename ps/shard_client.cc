@@ -34,6 +34,10 @@ absl::Status CheckOptions(const ExchangeOptions& options,
     return absl::InvalidArgumentError(absl::StrCat(
         "slot ", options.slot, ", but a step has ", layout.slots(), " slots"));
   }
+  if (!(options.top_k > 0 && options.top_k <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "top_k: ", options.top_k, " is not more than 0 and at most 1"));
+  }
   if (parameters.size() != layout.elements()) {
     return absl::InvalidArgumentError(
         absl::StrCat("the layout has ", layout.elements(),
@@ -86,7 +90,8 @@ absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
     absl::Span<float> parameters, absl::Time deadline) {
   TFD_RETURN_IF_ERROR(CheckOptions(options, layout, parameters));
   auto encoder = std::make_unique<GradientEncoder>(
-      layout, tensor::NumberTypeOf(options.payload), !options.memory.empty());
+      layout, tensor::NumberTypeOf(options.payload), options.top_k,
+      !options.memory.empty());
   std::vector<const SharedMemory*> memory;
   if (encoder->shareable()) memory = options.memory;
   if (encoder->memory() != nullptr) memory.push_back(encoder->memory());

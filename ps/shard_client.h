@@ -80,6 +80,10 @@ struct ExchangeOptions {
   // the same for every worker. With fewer bits than float32 a gradient is
   // copied when it is pushed, into memory of the exchange's own.
   v1::ExchangeSpec::Payload payload = v1::ExchangeSpec::FLOAT32;
+  // The share of each chunk's gradient that is sent, more than 0; what is left
+  // is kept here and added to the next gradient. With less than 1 it is copied,
+  // too.
+  double top_k = 1;
   // Checksums on the payloads (for networks that one does not trust).
   bool checksums = false;
 };

@@ -212,18 +212,25 @@ size_t FirstNotFinite(absl::Span<const float> values) {
 
 absl::Span<const ByteSpan> NumberReader::Next(size_t numbers) {
   piece_.clear();
-  size_t left = numbers * bytes_per_number_;
-  while (left > 0) {
-    const size_t here = std::min(left, spans_[span_].size() - offset_);
-    if (here > 0) piece_.push_back(spans_[span_].subspan(offset_, here));
-    left -= here;
+  Take(numbers * bytes_per_number_, /*keep=*/true);
+  return piece_;
+}
+
+void NumberReader::SkipBytes(size_t bytes) { Take(bytes, /*keep=*/false); }
+
+void NumberReader::Take(size_t bytes, bool keep) {
+  while (bytes > 0) {
+    const size_t here = std::min(bytes, spans_[span_].size() - offset_);
+    if (keep && here > 0) {
+      piece_.push_back(spans_[span_].subspan(offset_, here));
+    }
+    bytes -= here;
     offset_ += here;
     if (offset_ == spans_[span_].size()) {
       ++span_;
       offset_ = 0;
     }
   }
-  return piece_;
 }
 
 void Scale(float factor, absl::Span<float> values) {

@@ -48,10 +48,14 @@ class NumberReader {
                         NumberType type = NumberType::kFloat32)
       : spans_(spans), bytes_per_number_(BytesPerNumber(type)) {}
 
+  // Those after the next `bytes`, which are there.
+  void SkipBytes(size_t bytes);
   // The next `numbers`, which are there; valid until the next call.
   absl::Span<const ByteSpan> Next(size_t numbers);
 
  private:
+  void Take(size_t bytes, bool keep);
+
   absl::Span<const ByteSpan> spans_;
   size_t bytes_per_number_;
   size_t span_ = 0;

@@ -301,6 +301,7 @@ constexpr FieldInfo kRequestFields[] = {
     {8, "batch", kVarint},
     {9, "payload_crc32c", kFixed32},
     {10, "payload_type", kVarint},
+    {11, "entries", kVarint},
     {kPayloadField, "payload", kLengthDelimited}};
 
 constexpr FieldInfo kReplyFields[] = {
@@ -336,6 +337,8 @@ absl::Status ReadRequestField(Cursor& cursor, const FieldInfo& field,
       return ReadInteger(cursor, field.name, &out->batch);
     case 10:
       return ReadPayloadType(cursor, field.name, &out->payload_type);
+    case 11:
+      return ReadInteger(cursor, field.name, &out->entries);
     default:
       return cursor.Bytes(field.name, sizeof(out->payload_crc32c),
                           &out->payload_crc32c);
@@ -428,6 +431,7 @@ void WriteHeader(const ChunkRequest& header, Writer& writer) {
   writer.Varint(8, header.batch);
   writer.Fixed32(9, header.payload_crc32c);
   writer.Varint(10, PayloadTypeOnWire(header.payload_type));
+  writer.Varint(11, header.entries);
 }
 
 void WriteHeader(const ChunkReply& header, size_t max_message_bytes,

@@ -82,6 +82,8 @@ struct ChunkRequest {
   uint32_t payload_crc32c = 0;
   // Of the payload, and of the answer's.
   NumberType payload_type = NumberType::kFloat32;
+  // 0: the payload has all numbers.
+  uint32_t entries = 0;
 };
 
 struct ChunkReply {

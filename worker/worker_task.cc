@@ -246,6 +246,9 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
   options.records = static_cast<int64_t>(plan.records());
   options.memory = model_->shared_memory();
   options.payload = spec_.exchange().payload();
+  if (spec_.exchange().has_top_k()) {
+    options.top_k = spec_.exchange().top_k();
+  }
   if (is_shard()) options.own_shard = shard_->host();
   if (spec_.trace().steps() > 0) {
     options.on_arrived = [this](uint32_t chunk) { trace_.Arrived(chunk); };

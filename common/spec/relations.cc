@@ -244,19 +244,46 @@ void CheckStop(const v1::JobSpec& spec, Reporter* reporter) {
   }
 }
 
+void CheckExchange(const v1::JobSpec& spec, Reporter* reporter) {
+  const v1::ExchangeSpec& exchange = spec.exchange();
+  if (exchange.chunk_bytes() % kParameterBytes != 0) {
+    reporter->Report(
+        "exchange.chunk_bytes",
+        absl::StrCat(
+            exchange.chunk_bytes(), " is not a whole number of parameters of ",
+            kParameterBytes, " bytes; write ",
+            exchange.chunk_bytes() / kParameterBytes * kParameterBytes));
+  }
+  if (!exchange.has_top_k() || exchange.top_k() >= 1) return;
+  const bool narrow = exchange.payload() == v1::ExchangeSpec::BFLOAT16 ||
+                      exchange.payload() == v1::ExchangeSpec::FLOAT16;
+  // Of a number, and of its place in the chunk.
+  const double number_bytes = narrow ? 2 : 4;
+  constexpr double kPlaceBytes = 4;
+  if (exchange.top_k() * (number_bytes + kPlaceBytes) >= number_bytes) {
+    reporter->Report(
+        "exchange.top_k",
+        absl::StrCat(FormatDouble(exchange.top_k()),
+                     " saves nothing: a number is sent with its place, which "
+                     "takes 4 bytes; write less than ",
+                     narrow ? "0.33" : "0.5", ", or 1 for all"),
+        {"exchange.payload"});
+  }
+  if (spec.deterministic() && spec.resume()) {
+    reporter->Report(
+        "exchange.top_k",
+        "does not go with resume and deterministic: what workers had not sent "
+        "yet is not in checkpoints, so a resumed job differs from an "
+        "undisturbed one; remove one of the three",
+        {"deterministic", "resume"});
+  }
+}
+
 void CheckRest(const v1::JobSpec& spec, Reporter* reporter) {
   if (spec.resume() && spec.overwrite()) {
     reporter->Report("overwrite",
                      "and resume exclude each other: go on from what is in "
                      "storage, or replace it");
-  }
-  const uint64_t chunk_bytes = spec.exchange().chunk_bytes();
-  if (chunk_bytes % kParameterBytes != 0) {
-    reporter->Report(
-        "exchange.chunk_bytes",
-        absl::StrCat(chunk_bytes, " is not a whole number of parameters of ",
-                     kParameterBytes, " bytes; write ",
-                     chunk_bytes / kParameterBytes * kParameterBytes));
   }
 }
 
@@ -269,6 +296,7 @@ void CheckRelations(const v1::JobSpec& spec, Reporter* reporter) {
   CheckTasks(spec, reporter);
   CheckDataRelations(spec, reporter);
   CheckStop(spec, reporter);
+  CheckExchange(spec, reporter);
   CheckRest(spec, reporter);
 }
 

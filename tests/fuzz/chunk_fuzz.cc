@@ -62,6 +62,7 @@ std::unique_ptr<ps::Shard> NewShard(ps::SnapshotSink* snapshots) {
   options.optimizer.set_lr(0.1);
   options.strategy.set_sync(v1::StrategySpec::BSP);
   options.nan = v1::ExchangeSpec::IGNORE;
+  options.payload = tensor::NumberType::kBfloat16;
   options.total_steps = 1 << 20;
   options.share_memory = false;
   auto shard = ps::Shard::Create(options, layout, snapshots);

@@ -236,6 +236,7 @@ inline ExchangeOptions TestExchangeOptions(const TestCluster& cluster,
     const v1::ExchangeSpec& exchange =
         cluster.servers[0]->host().options().spec.exchange();
     options.payload = exchange.payload();
+    if (exchange.has_top_k()) options.top_k = exchange.top_k();
   }
   options.total_steps = total_steps;
   options.steps_per_epoch = total_steps;

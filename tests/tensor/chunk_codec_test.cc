@@ -76,6 +76,7 @@ ChunkRequest SomeRequest() {
   request.batch = std::numeric_limits<uint64_t>::max();
   request.payload_crc32c = 0xdeadbeef;
   request.payload_type = NumberType::kFloat16;
+  request.entries = 200;
   return request;
 }
 
@@ -94,6 +95,7 @@ v1::ChunkRequest Generated(const ChunkRequest& header,
   if (header.payload_type == NumberType::kFloat16) {
     message.set_payload_type(v1::ExchangeSpec::FLOAT16);
   }
+  message.set_entries(header.entries);
   message.set_payload(payload);
   return message;
 }
@@ -109,6 +111,7 @@ void ExpectSame(const ChunkRequest& a, const ChunkRequest& b) {
   EXPECT_EQ(a.batch, b.batch);
   EXPECT_EQ(a.payload_crc32c, b.payload_crc32c);
   EXPECT_EQ(a.payload_type, b.payload_type);
+  EXPECT_EQ(a.entries, b.entries);
 }
 
 TEST(ChunkCodecTest, WritesTheSameBytesAsTheGeneratedRequest) {
@@ -234,6 +237,7 @@ TEST(ChunkCodecTest, WhatIsWrongIsNamedByField) {
       {std::string("\x63\x64", 2), "unknown field: wire type 3"},
       // values
       {std::string("\x10\x09", 2), "kind: 9"},
+      {std::string("\x59", 1), "entries: wire type 1"},
       {std::string("\x50\x04", 2),
        "payload_type: 4 is none of float32, bfloat16, float16"},
       {std::string("\x18\x80\x80\x80\x80\x10", 6), "slot: 4294967296"},

@@ -251,6 +251,19 @@ INSTANTIATE_TEST_SUITE_P(
              {"exchange.chunk_bytes=5001"},
              "exchange.chunk_bytes: 5001 is not a whole number of parameters "
              "of 4 bytes; write 5000"},
+        Case{"TopKOfEverything", {"exchange.top_k=1", "resume=true"}, ""},
+        Case{"TopKThatSaves", {"exchange={payload: bfloat16, top_k: 0.3}"}, ""},
+        Case{"TopKThatSavesNothing",
+             {"exchange.top_k=0.5"},
+             "exchange.top_k: 0.5 saves nothing: a number is sent with its "
+             "place, which takes 4 bytes; write less than 0.5"},
+        Case{"TopKOf16BitsThatSavesNothing",
+             {"exchange={payload: float16, top_k: 0.4}"},
+             "exchange.top_k: 0.4 saves nothing: a number is sent with its "
+             "place, which takes 4 bytes; write less than 0.33"},
+        Case{"TopKResumedToTheBit",
+             {"exchange.top_k=0.1", "deterministic=true", "resume=true"},
+             "exchange.top_k: does not go with resume and deterministic"},
         Case{"AllReduceWithServers",
              {"strategy.name=allreduce", "tasks.ps.count=2"},
              "tasks.ps.count: 2 parameter servers would have nothing to do"},
