@@ -197,6 +197,12 @@ int64_t Shard::StepOf(uint32_t slot) const {
   return static_cast<int64_t>(step);
 }
 
+uint64_t Shard::elements() const {
+  uint64_t elements = 0;
+  for (const auto& chunk : chunks_) elements += chunk->range().elements();
+  return elements;
+}
+
 bool Shard::initialised() const {
   return std::all_of(chunks_.begin(), chunks_.end(),
                      [](const auto& chunk) { return chunk->initialised(); });

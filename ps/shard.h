@@ -65,8 +65,9 @@ class Shard {
   const ShardOptions& options() const { return options_; }
   const Optimizer& optimizer() const { return *optimizer_; }
   const ShardStats& stats() const { return stats_; }
-  // Chunks of this shard.
+  // Chunks of this shard, and the float32 numbers in them.
   size_t chunks() const { return chunks_.size(); }
+  uint64_t elements() const;
 
  private:
   Shard(const ShardOptions& options, const tensor::Layout& layout,

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "common/units.h"
 #include "common/version.h"
 
 namespace tfd::ps {
@@ -185,8 +186,15 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
                  checkpoint.folder());
   } else {
     spdlog::info("holds {} of {} chunks of {} parameters", shard_->chunks(),
-                 layout.chunks(), layout.elements());
+                 layout.chunks(),
+                 FormatCount(static_cast<int64_t>(layout.elements())));
   }
+  // What a worker of an all-reduce job saves: each holds a part of the state.
+  const uint64_t bytes = shard_->elements() * sizeof(float);
+  spdlog::info("{} of parameters here, and {} of the state of {}",
+               FormatBytes(bytes),
+               FormatBytes(bytes * shard_->optimizer().state_names().size()),
+               shard_->optimizer().name());
   first_ = request;
   shard_ptr_.store(shard_.get(), std::memory_order_release);
   return absl::OkStatus();

@@ -68,6 +68,26 @@ def test_a_trace_shows_what_each_worker_did(programs, spec_file):
             assert abs(sum(e["dur"] for e in parts) - step["dur"]) < 10
 
 
+def test_all_reduce_workers_share_the_optimizers_state(programs, spec_file):
+    spec = spec_file(
+        model="{builtin: mlp, hidden: [512], classes: 4}",
+        strategy="allreduce",
+        tasks="{worker: {count: 2}}",
+        exchange="{chunk_bytes: 64KiB}",
+        stop="{epochs: 1}",
+    )
+    result = programs.tfd("run", spec, "--json")
+    assert result.returncode == 0, result.stderr
+    job = json.loads(result.stdout)["id"]
+    # (64 + 1) · 512 + (512 + 1) · 4 numbers: 138 KiB in 3 chunks; adam keeps two
+    # for each.
+    logs = programs.folder / "storage" / "logs" / job
+    expected = [("74.0 KiB", "148.0 KiB"), ("64.0 KiB", "128.0 KiB")]
+    for worker, (held, state) in enumerate(expected):
+        text = (logs / f"worker-{worker}" / "stderr.log").read_text()
+        assert f"{held} of parameters here, and {state} of the state of adam" in text
+
+
 def test_accumulated_batches_train_like_one(programs, spec_file):
     accuracies = []
     for name, flags in (
