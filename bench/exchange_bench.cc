@@ -2,8 +2,9 @@
 //
 // BM_PushPull/KIND/BYTES: one step of an exchange of BYTES of parameters in
 // chunks of 1 MiB: push the gradient, sum, sgd, new parameters back. KIND is
-// memory, unix or tcp. bytes_per_second counts what is pushed and what comes
-// back; p50_us is the median step.
+// memory, unix or tcp; with _bfloat16, numbers travel in 16 bits, with _topk a
+// hundredth of the gradient is pushed. bytes_per_second counts what would be
+// pushed and come back as float32; p50_us is the median step.
 //
 // BM_StartParameterServer: from fork to its hello at the coordinator; rss_MiB
 // is its memory then (VmRSS), anon_MiB the part that is not files' (RssAnon).
@@ -30,8 +31,9 @@ constexpr int64_t kManySteps = int64_t{1} << 40;
 
 // A started parameter server that has said hello.
 struct Server {
-  Server() {
+  explicit Server(const v1::ExchangeSpec& exchange = {}) {
     v1::JobSpec spec = TestSpec();
+    *spec.mutable_exchange() = exchange;
     spec.mutable_storage()->set_uri(folder / "storage");
     spec.set_deterministic(false);
     const absl::Status started = task.Start(coordinator.address(), spec, "t");
@@ -84,9 +86,20 @@ void BM_StartParameterServer(benchmark::State& state) {
   state.counters["anon_MiB"] = anonymous;
 }
 
-void PushPull(benchmark::State& state, Transport transport) {
+v1::ExchangeSpec Over(
+    Transport transport,
+    v1::ExchangeSpec::Payload payload = v1::ExchangeSpec::FLOAT32,
+    double top_k = 1) {
+  v1::ExchangeSpec exchange;
+  exchange.set_transport(transport);
+  exchange.set_payload(payload);
+  exchange.set_top_k(top_k);
+  return exchange;
+}
+
+void PushPull(benchmark::State& state, const v1::ExchangeSpec& exchange_spec) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
-  Server server;
+  Server server(exchange_spec);
   if (!server.ok) return state.SkipWithError("tfd-ps did not start");
   server.SendMembership();
   tensor::LayoutParts parts;
@@ -96,12 +109,18 @@ void PushPull(benchmark::State& state, Transport transport) {
   parts.chunk_elements = (1 << 20) / sizeof(float);
   const tensor::Layout layout = *tensor::Layout::Build(parts);
   const TestBuffers buffers(layout.elements());
-  std::fill(buffers.gradient.begin(), buffers.gradient.end(), 1e-3f);
+  // Of many magnitudes, for top_k.
+  for (size_t i = 0; i < buffers.gradient.size(); ++i) {
+    buffers.gradient[i] = 1e-6f * static_cast<float>(i * 7919 % 2003);
+  }
   ExchangeOptions options;
   options.task = "worker/0";
   options.generation = 1;
   options.token = "t";
-  options.shards = *ShardAddresses(server.membership, "ps", transport);
+  options.shards =
+      *ShardAddresses(server.membership, "ps", exchange_spec.transport());
+  options.payload = exchange_spec.payload();
+  options.top_k = exchange_spec.top_k();
   options.memory = {buffers.memory.get()};
   options.total_steps = kManySteps;
   const absl::Time deadline = absl::Now() + absl::Minutes(5);
@@ -129,13 +148,23 @@ void PushPull(benchmark::State& state, Transport transport) {
 }
 
 void BM_PushPull_memory(benchmark::State& state) {
-  PushPull(state, v1::ExchangeSpec::AUTO);
+  PushPull(state, Over(v1::ExchangeSpec::AUTO));
 }
 void BM_PushPull_unix(benchmark::State& state) {
-  PushPull(state, v1::ExchangeSpec::UNIX);
+  PushPull(state, Over(v1::ExchangeSpec::UNIX));
 }
 void BM_PushPull_tcp(benchmark::State& state) {
-  PushPull(state, v1::ExchangeSpec::TCP);
+  PushPull(state, Over(v1::ExchangeSpec::TCP));
+}
+void BM_PushPull_memory_bfloat16(benchmark::State& state) {
+  PushPull(state, Over(v1::ExchangeSpec::AUTO, v1::ExchangeSpec::BFLOAT16));
+}
+void BM_PushPull_tcp_bfloat16(benchmark::State& state) {
+  PushPull(state, Over(v1::ExchangeSpec::TCP, v1::ExchangeSpec::BFLOAT16));
+}
+void BM_PushPull_tcp_bfloat16_topk(benchmark::State& state) {
+  PushPull(state,
+           Over(v1::ExchangeSpec::TCP, v1::ExchangeSpec::BFLOAT16, 0.01));
 }
 
 void Sizes(benchmark::internal::Benchmark* benchmark) {
@@ -152,6 +181,9 @@ BENCHMARK(BM_StartParameterServer)
 BENCHMARK(BM_PushPull_memory)->Apply(Sizes);
 BENCHMARK(BM_PushPull_unix)->Apply(Sizes);
 BENCHMARK(BM_PushPull_tcp)->Apply(Sizes);
+BENCHMARK(BM_PushPull_memory_bfloat16)->Apply(Sizes);
+BENCHMARK(BM_PushPull_tcp_bfloat16)->Apply(Sizes);
+BENCHMARK(BM_PushPull_tcp_bfloat16_topk)->Apply(Sizes);
 
 }  // namespace
 }  // namespace tfd::ps
