@@ -12,14 +12,15 @@
 #   tfd_test(tfd_ps_test
 #     SOURCES shard_test.cc              # brings GoogleTest and its main
 #     DEPS tfd_ps
+#     READ_SOURCES golden_test.cc        # optional: these know TFD_SOURCE_DIR
 #     LABEL unit                         # unit (the default) or cluster, which
 #                                        # starts processes and runs alone
 #     TIMEOUT 60)                        # seconds for one test case
 #
 # Programs are built into <build folder>/bin and tests into <build folder>/tests:
-# a test finds a program at ../bin from its own executable (/proc/self/exe), and
-# the sources at the macro TFD_SOURCE_DIR. (A macro with the build folder's path
-# would make the compiler cache miss in every other build folder.)
+# a test finds a program at ../bin from its own executable (/proc/self/exe). A path
+# of this tree in a macro makes the compiler cache miss in every other clone: only
+# the sources that READ_SOURCES names get TFD_SOURCE_DIR.
 #
 # A folder is built alone with TFD_FOLDERS, for example
 #   cmake --preset release -B build/mine -DTFD_FOLDERS="proto;common;tests"
@@ -105,7 +106,7 @@ endfunction()
 
 macro(_tfd_parse)
   cmake_parse_arguments(PARSE_ARGV 1 arg "HOT" "PCH;LABEL;TIMEOUT"
-                        "SOURCES;DEPS;PRIVATE_DEPS")
+                        "SOURCES;DEPS;PRIVATE_DEPS;READ_SOURCES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "${name}: unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -185,8 +186,8 @@ function(tfd_test name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE
     ${arg_DEPS} ${arg_PRIVATE_DEPS} GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE
-    TFD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  set_source_files_properties(${arg_READ_SOURCES} PROPERTIES
+    COMPILE_DEFINITIONS "TFD_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   _tfd_finish(${name})
