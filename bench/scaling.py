@@ -31,8 +31,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Machine:
-    """Rates in bytes/s, times in s. The defaults were fitted to the real figures of 2
-    processes (docs/scaling.md says how)."""
+    """Rates in bytes/s, times in s. The defaults are what gRPC over TCP needs on an
+    idle machine (docs/scaling.md)."""
 
     link: float
     latency: float = 25e-6
