@@ -38,8 +38,8 @@ def of_float32():
     [
         "{payload: bfloat16, top_k: 1}",
         "{payload: float16, top_k: 1}",
-        "{payload: float32, top_k: 0.1}",
-        "{payload: bfloat16, top_k: 0.1}",
+        "{payload: float32, top_k: 0.25}",
+        "{payload: bfloat16, top_k: 0.25}",
     ],
 )
 def test_accuracy_is_that_of_float32(programs, of_float32, exchange):
