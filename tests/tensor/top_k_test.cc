@@ -25,7 +25,7 @@ constexpr NumberType kTypes[] = {NumberType::kFloat32, NumberType::kBfloat16,
                                  NumberType::kFloat16};
 
 // Of both signs and many magnitudes, with equal ones among them.
-std::vector<float> Numbers(size_t count, uint32_t seed) {
+std::vector<float> RandomGradient(size_t count, uint32_t seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> numbers(0, 0.01f);
   std::vector<float> values(count);
@@ -57,7 +57,7 @@ Entries Encode(NumberType type, size_t count,
 
 TEST(TopKTest, TakesTheLargestAndOfEqualOnesTheFirst) {
   for (const size_t n : {1, 2, 10, 1000}) {
-    const std::vector<float> gradient = Numbers(n, 1);
+    const std::vector<float> gradient = RandomGradient(n, 1);
     std::vector<uint32_t> order(n);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
@@ -86,7 +86,7 @@ TEST(TopKTest, NothingIsLost) {
     std::vector<double> given(kElements);
     std::vector<double> sent(kElements);
     for (uint32_t step = 0; step < 100; ++step) {
-      std::vector<float> gradient = Numbers(kElements, step);
+      std::vector<float> gradient = RandomGradient(kElements, step);
       // Each goes somewhere in the long run.
       for (float& value : gradient) value += 0.02f;
       const Entries entries = Encode(type, 25, gradient, residual);
@@ -148,7 +148,7 @@ Push MakePush(NumberType type, const std::vector<uint32_t>& places,
 
 TEST(GradientReaderTest, EntriesAreSummedAsTheirDenseGradientIs) {
   constexpr size_t kElements = 3000;
-  const std::vector<float> gradient = Numbers(kElements, 5);
+  const std::vector<float> gradient = RandomGradient(kElements, 5);
   for (const NumberType type : kTypes) {
     for (const size_t count : {1, 2, 127, 128, 129, 700, 3000}) {
       std::vector<float> residual(kElements);
