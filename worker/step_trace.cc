@@ -58,10 +58,11 @@ void StepTrace::BeginStep(int64_t step) {
   step_ = step;
   pushed_.clear();
   rest_pushed_ = absl::InfinitePast();
+  recording_ = true;
 }
 
 void StepTrace::Begin(Activity activity) {
-  if (step_begin_ == absl::Time()) return;
+  if (!recording_) return;
   const absl::Time now = absl::Now();
   EndActivity(now);
   activity_ = NameOf(activity);
@@ -79,18 +80,17 @@ void StepTrace::EndActivity(absl::Time now) {
 }
 
 void StepTrace::EndStep() {
-  if (step_begin_ == absl::Time()) return;
+  if (!recording_) return;
   const absl::Time now = absl::Now();
   EndActivity(now);
   absl::MutexLock lock(&mutex_);
   Add({"step", kStepRow, step_, -1, step_begin_, now});
-  step_ = -1;
-  step_begin_ = absl::Time();
+  recording_ = false;
 }
 
 void StepTrace::Pushed(uint32_t chunk) {
+  if (!recording_) return;
   absl::MutexLock lock(&mutex_);
-  if (step_ < 0) return;
   if (pushed_.size() <= chunk) {
     pushed_.resize(chunk + 1, absl::InfinitePast());
   }
@@ -98,8 +98,8 @@ void StepTrace::Pushed(uint32_t chunk) {
 }
 
 void StepTrace::Arrived(uint32_t chunk) {
+  if (!recording_) return;
   absl::MutexLock lock(&mutex_);
-  if (step_ < 0) return;
   absl::Time pushed = chunk < pushed_.size() ? pushed_[chunk] : rest_pushed_;
   if (pushed == absl::InfinitePast()) pushed = rest_pushed_;
   // An idle worker pushes nothing.
@@ -108,8 +108,8 @@ void StepTrace::Arrived(uint32_t chunk) {
 }
 
 void StepTrace::Copied(uint32_t chunk, absl::Time begin) {
+  if (!recording_) return;
   absl::MutexLock lock(&mutex_);
-  if (step_ < 0) return;
   Add({"pull", kCopyRow, step_, chunk, begin, absl::Now()});
 }
 

@@ -3,6 +3,7 @@
 #ifndef TFD_WORKER_STEP_TRACE_H_
 #define TFD_WORKER_STEP_TRACE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -62,9 +63,11 @@ class StepTrace {
   const char* activity_ = nullptr;
   absl::Time activity_begin_;
 
+  // Between BeginStep and EndStep of a step that is recorded.
+  std::atomic<bool> recording_{false};
+
   mutable absl::Mutex mutex_;
-  // -1: nothing is recorded.
-  int64_t step_ ABSL_GUARDED_BY(mutex_) = -1;
+  int64_t step_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Span> spans_ ABSL_GUARDED_BY(mutex_);
   // When each chunk of the step was pushed: in backward, or with the rest.
   std::vector<absl::Time> pushed_ ABSL_GUARDED_BY(mutex_);
