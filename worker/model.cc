@@ -47,6 +47,19 @@ torch::Tensor FromHost(const void* data, at::IntArrayRef shape,
   return device.is_cpu() ? host : host.to(device);
 }
 
+// Images [records, channels, height, width] in the order records, height,
+// width, channels: convolutions and pooling are up to twice as fast on it. Of a
+// single channel both orders are the same numbers, and the strides alone say
+// which one is meant.
+torch::Tensor ChannelsLast(const torch::Tensor& images) {
+  if (images.size(1) > 1) {
+    return images.contiguous(torch::MemoryFormat::ChannelsLast);
+  }
+  const int64_t width = images.size(3);
+  const int64_t pixels = images.size(2) * width;
+  return images.as_strided(images.sizes(), {pixels, 1, width, 1});
+}
+
 // Of outputs [records, classes]; a record is right where its row has its
 // largest number at the label.
 Scores ScoresOf(const torch::Tensor& outputs, const Records& records,
@@ -102,6 +115,8 @@ struct Model::Impl {
   std::string name;  // for messages
   bool training = true;
   bool fail_on_nan = true;
+  // Takes images in that order.
+  bool channels_last = false;
   StepEvents events;
   // Gradients are complete in the last part of a step alone.
   bool last_part = true;
@@ -152,8 +167,10 @@ absl::StatusOr<torch::Tensor> Model::Impl::Outputs(const Records& records,
   // setting belongs to the thread).
   torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
   flat.LoadCounters();
-  const torch::jit::IValue result = module.forward(
-      {FromHost(records.features, shape, torch::kFloat32, device)});
+  torch::Tensor features =
+      FromHost(records.features, shape, torch::kFloat32, device);
+  if (features.dim() == 4 && channels_last) features = ChannelsLast(features);
+  const torch::jit::IValue result = module.forward({features});
   if (!result.isTensor()) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, " gives a ", result.tagKind(),
@@ -206,6 +223,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Create(
   }
   auto model = absl::WrapUnique(new Model(std::move(impl)));
   model->input_ = std::move(input);
+  model->impl_->channels_last = WantsChannelsLast(model->impl_->module);
   model->classes_ = options.spec.classes();
   TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("preparing ", name), [&] {
     TFD_ASSIGN_OR_RETURN(
@@ -231,6 +249,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::LoadExport(
   }));
   auto model = absl::WrapUnique(new Model(std::move(impl)));
   model->input_ = input;
+  model->impl_->channels_last = WantsChannelsLast(model->impl_->module);
   model->classes_ = classes;
   return model;
 }

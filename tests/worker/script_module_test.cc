@@ -41,6 +41,39 @@ class ScriptModuleTest : public ::testing::Test {
   const int64_t labels_[2] = {0, 1};
 };
 
+// Gives the stride of the channels, and the sum of the second one.
+constexpr char kLayoutSource[] =
+    "def forward(self, x):\n"
+    "    last = x.size(1) - 1\n"
+    "    sums = torch.sum(x[:, last], [1, 2])\n"
+    "    strides = torch.zeros_like(sums) + x.stride(1)\n"
+    "    return torch.stack([strides, sums], 1)\n";
+
+TEST_F(ScriptModuleTest, ImagesComeInTheOrderThatItAsksFor) {
+  // One image of each shape: 0, 1, 2 …
+  const std::vector<float> features = {0, 1, 2, 3, 4, 5, 6, 7};
+  struct {
+    bool channels_last;
+    std::vector<int64_t> input;
+    std::vector<float> outputs;
+  } const cases[] = {{false, {1, 2, 2}, {4, 6}},
+                     {false, {2, 2, 2}, {4, 22}},
+                     {true, {1, 2, 2}, {1, 6}},
+                     {true, {2, 2, 2}, {1, 22}}};
+  module_.register_attribute("channels_last", c10::BoolType::get(), false);
+  module_.define(kLayoutSource);
+  for (const auto& one : cases) {
+    module_.setattr("channels_last", one.channels_last);
+    const std::string path = folder_ / "layout.pt";
+    module_.save(path);
+    const auto model =
+        Must(Model::LoadExport(path, one.input, /*classes=*/2, Device()));
+    std::vector<float> outputs;
+    ASSERT_TRUE(model->Forward({features.data(), nullptr, 1}, &outputs).ok());
+    EXPECT_EQ(outputs, one.outputs);
+  }
+}
+
 TEST_F(ScriptModuleTest, BuffersFollowTheParametersInTheFlatMemory) {
   module_.register_buffer("seen", torch::zeros({2}));
   module_.register_buffer("steps", torch::tensor(int64_t{5}));

@@ -12,6 +12,8 @@
 namespace tfd::worker {
 namespace {
 
+constexpr char kChannelsLast[] = "channels_last";
+
 // torch.nn.init.kaiming_uniform_(weight, a=√5) and the bound of the bias in
 // nn.Linear and nn.Conv2d, computed in the same order of operations.
 void InitialiseBiased(const torch::Tensor& weight, const torch::Tensor& bias,
@@ -108,8 +110,21 @@ torch::jit::Module BuildModule(const ModelDefinition& definition, uint64_t seed,
   torch::jit::Module module =
       builder.Build("Model", definition.layers.begin(), definition.layers.end(),
                     /*prefix=*/"");
+  const auto convolves = [](const LayerDefinition& layer) {
+    return layer.weight_shape.size() == 4;
+  };
+  if (std::any_of(definition.layers.begin(), definition.layers.end(),
+                  convolves)) {
+    module.register_attribute(kChannelsLast, c10::BoolType::get(), true);
+  }
   module.define(definition.source);
   return module;
+}
+
+bool WantsChannelsLast(const torch::jit::Module& module) {
+  if (!module.hasattr(kChannelsLast)) return false;
+  const torch::jit::IValue value = module.attr(kChannelsLast);
+  return value.isBool() && value.toBool();
 }
 
 torch::jit::Module LoadModule(const std::string& path,
