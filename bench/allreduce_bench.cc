@@ -3,9 +3,11 @@
 // the sums alone.) One line per size: the median and the best tenth of rank 0's
 // steps.
 //
-//   usage: allreduce_bench [--seconds=S] PROCESSES memory|unix|tcp [BYTES…]
+//   usage: allreduce_bench [--seconds=S] [--chunk=BYTES] PROCESSES
+//                          memory|unix|tcp [BYTES…]
 //
-// --seconds is about how long each size takes (2).
+// --seconds is about how long each size takes (2); --chunk is the size of chunks
+// (a job's default).
 // memory is what a job on one host takes by itself; unix and tcp send the
 // tensors through gRPC, on Unix sockets and on loopback.
 #include <signal.h>
@@ -41,6 +43,7 @@ struct Bench {
   int processes;
   std::string transport;
   double seconds_per_size;
+  uint64_t chunk_bytes;
 };
 
 // Where rank `rank` listens on TCP is in this file once it does.
@@ -115,7 +118,7 @@ int RunRank(const Bench& bench, int rank, uint64_t bytes) {
     options.shards.push_back(*address);
   }
   parts.tensors = {{"w", {static_cast<int64_t>(bytes / sizeof(float))}}};
-  parts.chunk_elements = kChunkBytes / sizeof(float);
+  parts.chunk_elements = bench.chunk_bytes / sizeof(float);
   const auto layout = tensor::Layout::Build(parts);
   if (!layout.ok()) return Fail(layout.status());
   const TestBuffers buffers(layout->elements());
@@ -183,16 +186,19 @@ int RunSize(const Bench& bench, uint64_t bytes) {
 
 int main(int argc, char** argv) {
   double seconds = 2;
-  if (argc > 1 && std::strncmp(argv[1], "--seconds=", 10) == 0) {
-    seconds = std::atof(argv[1] + 10);
-    ++argv;
-    --argc;
+  uint64_t chunk_bytes = tfd::ps::kChunkBytes;
+  for (; argc > 1 && std::strncmp(argv[1], "--", 2) == 0; ++argv, --argc) {
+    if (std::strncmp(argv[1], "--seconds=", 10) == 0) {
+      seconds = std::atof(argv[1] + 10);
+    } else if (std::strncmp(argv[1], "--chunk=", 8) == 0) {
+      chunk_bytes = std::strtoull(argv[1] + 8, nullptr, 10);
+    }
   }
   const std::string transport = argc < 3 ? "" : argv[2];
   if (transport != "memory" && transport != "unix" && transport != "tcp") {
     std::fprintf(stderr,
-                 "usage: allreduce_bench [--seconds=S] PROCESSES "
-                 "memory|unix|tcp [BYTES...]\n");
+                 "usage: allreduce_bench [--seconds=S] [--chunk=BYTES] "
+                 "PROCESSES memory|unix|tcp [BYTES...]\n");
     return 2;
   }
   tfd::ps::TuneAllocator();
@@ -203,7 +209,7 @@ int main(int argc, char** argv) {
   for (const uint64_t size : sizes) {
     tfd::testing::TempFolder folder;
     const tfd::ps::Bench bench = {folder.path(), std::atoi(argv[1]), transport,
-                                  seconds};
+                                  seconds, chunk_bytes};
     if (tfd::ps::RunSize(bench, size) != 0) return 1;
   }
   return 0;

@@ -15,11 +15,42 @@ namespace tfd {
 namespace {
 
 constexpr size_t kPageBytes = 4096;
+constexpr size_t kHugePageBytes = 2 << 20;
+#ifndef MADV_COLLAPSE
+constexpr int MADV_COLLAPSE = 25;  // Linux 6.1; not in older headers
+#endif
 // Neither its size nor who may write it changes any more. Mappings that are
 // writable already, the owner's, stay so.
 constexpr int kSeals =
     F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 constexpr int kSealsOfPeers = F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE;
+
+// Maps the file from its beginning, where it can be mapped by huge pages: as far
+// from a multiple of their size as in the file. MAP_FAILED and errno.
+void* MapAligned(int descriptor, size_t size_bytes, int protection) {
+  if (size_bytes < kHugePageBytes) {
+    return mmap(nullptr, size_bytes, protection, MAP_SHARED, descriptor, 0);
+  }
+  void* const reserved =
+      mmap(nullptr, size_bytes + kHugePageBytes, PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return MAP_FAILED;
+  auto* const begin = static_cast<std::byte*>(reserved);
+  const size_t before =
+      (kHugePageBytes - reinterpret_cast<uintptr_t>(begin) % kHugePageBytes) %
+      kHugePageBytes;
+  void* const data = mmap(begin + before, size_bytes, protection,
+                          MAP_SHARED | MAP_FIXED, descriptor, 0);
+  if (data == MAP_FAILED) {
+    munmap(reserved, size_bytes + kHugePageBytes);
+    return MAP_FAILED;
+  }
+  if (before > 0) munmap(begin, before);
+  if (before < kHugePageBytes) {
+    munmap(begin + before + size_bytes, kHugePageBytes - before);
+  }
+  return data;
+}
 
 }  // namespace
 
@@ -38,11 +69,12 @@ absl::StatusOr<std::unique_ptr<SharedMemory>> SharedMemory::Create(
   const int failed =
       posix_fallocate(descriptor.get(), 0, static_cast<off_t>(size_bytes));
   if (failed != 0) return ErrnoStatus(failed, what);
-  void* data = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                    descriptor.get(), 0);
+  void* data =
+      MapAligned(descriptor.get(), size_bytes, PROT_READ | PROT_WRITE);
   if (data == MAP_FAILED) return ErrnoStatus(errno, what);
-  // Only helps where the system allows huge pages in shared memory.
+  // Fewer page table walks where the system gives huge pages; else nothing.
   madvise(data, size_bytes, MADV_HUGEPAGE);
+  madvise(data, size_bytes, MADV_COLLAPSE);
   std::unique_ptr<SharedMemory> memory(new SharedMemory(
       std::move(descriptor), static_cast<std::byte*>(data), size_bytes));
   if (fcntl(memory->descriptor(), F_ADD_SEALS, kSeals) != 0) {
@@ -75,8 +107,7 @@ absl::StatusOr<std::shared_ptr<const PeerMemory>> PeerMemory::Map(
     return ErrnoStatus(errno, "looking at the peer's memory");
   }
   const auto size_bytes = static_cast<size_t>(status.st_size);
-  void* data =
-      mmap(nullptr, size_bytes, PROT_READ, MAP_SHARED, descriptor.get(), 0);
+  void* data = MapAligned(descriptor.get(), size_bytes, PROT_READ);
   if (data == MAP_FAILED) {
     return ErrnoStatus(errno, absl::StrCat("mapping ", FormatBytes(size_bytes),
                                            " of a peer's memory"));

@@ -36,6 +36,10 @@ void Chunk::Sum(double weight, const tensor::ReceivedRequest& push) {
 }
 
 absl::Status Chunk::Update(uint64_t step, double total_weight) {
+  // All slots have given this step, so the one before is complete on every
+  // shard and nobody asks for the parameters before that one any more. Written
+  // to again, they may still be in the cache.
+  previous_ = {};
   ParameterRef next = FreeBuffer();
   const PoolBlock& updated = next.BeginWrite();
   const absl::Status taken = TakeBuffers(updated.floats);
