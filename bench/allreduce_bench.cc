@@ -130,10 +130,10 @@ int RunRank(const Bench& bench, int rank, uint64_t bytes) {
   options.slot = static_cast<uint32_t>(rank);
   options.total_steps = int64_t{1} << 40;
   options.own_shard = &own.host();
-  options.memory = {buffers.memory.get()};
+  options.memory = buffers.memory();
   const absl::Time deadline = absl::Now() + absl::Minutes(5);
   auto exchange =
-      Exchange::Open(options, *layout, buffers.parameters, deadline);
+      Exchange::Open(options, *layout, buffers.versions, deadline);
   if (!exchange.ok()) return Fail(exchange.status());
   absl::Status status = (*exchange)->Initialise(deadline);
   std::vector<double> microseconds;

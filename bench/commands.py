@@ -140,6 +140,12 @@ class Tfd:
         lines = json_lines(run(label, command + [processes, transport] + sizes))
         return {line["bytes"]: line["p50_us"] for line in lines}
 
+    def floor(self, processes, sizes, seconds):
+        command = [self.program("bench/allreduce_floor"), f"--seconds={seconds}"]
+        label = f"floor of all-reduce of {processes}"
+        lines = json_lines(run(label, command + [processes] + sizes))
+        return {line["bytes"]: line["p50_us"] for line in lines}
+
     def train(self, model, steps, strategy, workers, mnist):
         """Images/s of a whole job, from its start to its end: its first step, its
         last checkpoint and its export are in it, which a peer's figure leaves out.

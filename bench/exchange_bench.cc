@@ -121,10 +121,10 @@ void PushPull(benchmark::State& state, const v1::ExchangeSpec& exchange_spec) {
       *ShardAddresses(server.membership, "ps", exchange_spec.transport());
   options.payload = exchange_spec.payload();
   options.top_k = exchange_spec.top_k();
-  options.memory = {buffers.memory.get()};
+  options.memory = buffers.memory();
   options.total_steps = kManySteps;
   const absl::Time deadline = absl::Now() + absl::Minutes(5);
-  auto exchange = Exchange::Open(options, layout, buffers.parameters, deadline);
+  auto exchange = Exchange::Open(options, layout, buffers.versions, deadline);
   if (!exchange.ok() || !(*exchange)->Initialise(deadline).ok()) {
     return state.SkipWithError("no exchange");
   }

@@ -52,6 +52,12 @@ Chunk::Chunk(const ChunkContext* context, uint32_t number,
       trained_(TrainedElements(*context->layout, range)),
       stats_(stats),
       slots_(context->slots) {
+  if (context_->pool->worker() != nullptr) {
+    for (const int version : {0, 1}) {
+      buffers_.push_back(
+          ParameterRef::InWorker(context_->pool, version, range));
+    }
+  }
   for (size_t i = 0; i < context_->optimizer->state_names().size(); ++i) {
     state_.push_back(tensor::FloatBuffer::Zeros(range.elements()));
   }
@@ -283,7 +289,7 @@ void Chunk::CompleteStep() {
     const absl::Status updated = Update(step(), total_weight);
     if (!updated.ok()) return Break(updated);
   } else {
-    previous_ = current_;
+    KeepParameters();
   }
   for (Slot& slot : slots_) slot.held = {};
   step_.fetch_add(1, std::memory_order_release);
@@ -346,6 +352,14 @@ void Chunk::TakeSnapshot() {
   ChunkSnapshot snapshot;
   snapshot.range = range_;
   snapshot.parameters = current_;
+  if (in_worker()) {
+    // The worker does not wait for the disk.
+    snapshot.parameters =
+        ParameterRef::Allocate(context_->pool, range_.elements());
+    std::copy(current_.span().begin(), current_.span().end(),
+              snapshot.parameters.BeginWrite().floats.begin());
+    snapshot.parameters.EndWrite();
+  }
   snapshot.updates = updates_;
   for (const tensor::FloatBuffer& buffer : state_) {
     tensor::FloatBuffer copy(buffer.size());

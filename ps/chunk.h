@@ -132,6 +132,7 @@ class Chunk {
   void Sum(double weight, const tensor::ReceivedRequest& push);
   void CompleteStep();
   absl::Status Update(uint64_t step, double total_weight);
+  void KeepParameters();
   absl::Status SumAndCheck();
   absl::Status TakeBuffers(absl::Span<float> updated) const;
   absl::Status Apply(const UpdateInfo& info, const PoolBlock& updated);
@@ -146,6 +147,8 @@ class Chunk {
   // The parameters after `step` steps, or OutOfRange.
   absl::StatusOr<ParameterRef> ParametersAt(uint64_t step) const;
   ParameterRef FreeBuffer();
+  // The parameters are where the worker in this process computes with them.
+  bool in_worker() const { return context_->pool->worker() != nullptr; }
   std::string Name() const;
 
   const ChunkContext* const context_;
@@ -171,7 +174,8 @@ class Chunk {
   // worker pushes a step only when it has all of the one before.
   ParameterRef current_;
   ParameterRef previous_;
-  // Every buffer there is, those that are still being sent among them.
+  // Every buffer there is, those that are still being sent among them. In a
+  // worker, its two versions of this chunk.
   std::vector<ParameterRef> buffers_;
   // What was summed on arrival, or room for one block of sums.
   tensor::FloatBuffer sum_;

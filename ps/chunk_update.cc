@@ -50,7 +50,7 @@ absl::Status Chunk::Update(uint64_t step, double total_weight) {
       next.EndWrite();
       spdlog::warn("{}; left out", std::string(finite.message()));
       stats_->updates_skipped.fetch_add(1, std::memory_order_relaxed);
-      previous_ = current_;
+      KeepParameters();
       return absl::OkStatus();
     }
   }
@@ -65,6 +65,18 @@ absl::Status Chunk::Update(uint64_t step, double total_weight) {
   TFD_RETURN_IF_ERROR(applied);
   previous_ = std::exchange(current_, std::move(next));
   return absl::OkStatus();
+}
+
+// Nothing is applied in this step.
+void Chunk::KeepParameters() {
+  previous_ = current_;
+  if (!in_worker()) return;
+  // The worker goes on with its other version.
+  ParameterRef next = FreeBuffer();
+  std::copy(current_.span().begin(), current_.span().end(),
+            next.BeginWrite().floats.begin());
+  next.EndWrite();
+  current_ = std::move(next);
 }
 
 absl::Status Chunk::SumAndCheck() {
@@ -169,6 +181,9 @@ absl::Status Chunk::NotFinite(size_t element) const {
 }
 
 ParameterRef Chunk::FreeBuffer() {
+  // The second version first, since workers begin with what is in their first.
+  // References that are left over are gRPC's, of messages that have arrived.
+  if (in_worker()) return buffers_[current_ == buffers_[1] ? 0 : 1];
   // One free buffer is found here in the usual case: of three, one is the
   // current version, one the version before. More are there only while slow
   // peers or a snapshot still read old versions.

@@ -25,16 +25,25 @@ constexpr absl::Duration kReleaseTimeout = absl::Seconds(5);
 // pushes for this slot.
 constexpr int kMaxAborted = 8;
 
+// The shard of this process has written them where they belong.
+bool IsThere(const tensor::Payload& payload, absl::Span<float> parameters) {
+  return payload.size_bytes() > 0 &&
+         payload.spans()[0].data() ==
+             reinterpret_cast<const std::byte*>(parameters.data());
+}
+
 }  // namespace
 
 ExchangeImpl::ExchangeImpl(const ExchangeOptions& options,
-                           tensor::Layout layout, absl::Span<float> parameters,
+                           tensor::Layout layout,
+                           std::shared_ptr<const tensor::ParameterVersions>
+                               parameters,
                            std::unique_ptr<GradientEncoder> encoder,
                            std::vector<std::unique_ptr<ShardChannel>> channels,
                            absl::Time deadline)
     : options_(options),
       layout_(std::move(layout)),
-      parameters_(parameters),
+      parameters_(std::move(parameters)),
       encoder_(std::move(encoder)),
       chunks_(layout_.chunks()) {
   open_request_.set_protocol_version(kProtocolVersion);
@@ -212,26 +221,39 @@ void ExchangeImpl::OnReply(size_t shard, tensor::ReceivedReply reply) {
   }
   if (reply.header.code != 0) return AskAgain(shard, reply.header);
   if (options_.on_arrived) options_.on_arrived(chunk);
-  absl::MutexLock lock(&mutex_);
-  arrived_.push_back({shard, std::move(reply)});
+  const tensor::FlatRange range = layout_.ChunkRange(chunk);
+  Arrived arrived = {shard, std::move(reply), {}};
+  {
+    absl::MutexLock lock(&mutex_);
+    arrived.parameters = (*parameters_)[1 - version_].span().subspan(
+        range.begin, range.elements());
+    // Who waits can copy while this thread receives the next one. From memory
+    // nothing has to be received.
+    if (waiting_ && !arrived.reply.payload.in_place()) {
+      arrived_.push_back(std::move(arrived));
+      return;
+    }
+  }
+  TakeArrived(arrived);
 }
 
-// On the thread that waits: whoever computes is done with the parameters.
-void ExchangeImpl::TakeArrived(Arrived& arrived) {
+void ExchangeImpl::TakeArrived(const Arrived& arrived) {
   const tensor::ReceivedReply& reply = arrived.reply;
-  const tensor::FlatRange range = layout_.ChunkRange(reply.header.chunk);
   const absl::Time begin =
       options_.on_copied ? absl::Now() : absl::InfinitePast();
-  if (reply.payload.size_bytes() > 0) {
+  size_t copied_bytes = reply.payload.size_bytes();
+  if (IsThere(reply.payload, arrived.parameters)) {
+    copied_bytes = 0;
+  } else if (copied_bytes > 0) {
     tensor::Widen(reply.header.payload_type, reply.payload.spans(),
-                  parameters_.subspan(range.begin, range.elements()));
+                  arrived.parameters);
     if (!reply.payload.Unchanged()) {
       return TakeBack(arrived.shard, reply.header);
     }
   }
   if (options_.on_copied) options_.on_copied(reply.header.chunk, begin);
   absl::MutexLock lock(&mutex_);
-  stats_.bytes_copied += reply.payload.size_bytes();
+  stats_.bytes_copied += copied_bytes;
   --round_.unanswered;
 }
 
@@ -301,8 +323,10 @@ absl::Status ExchangeImpl::WaitRound(absl::Time deadline) {
         mutex_.AssertReaderHeld();
         return !failed_.ok() || !arrived_.empty() || round_.unanswered == 0;
       };
+      waiting_ = true;
       const bool in_time =
           mutex_.AwaitWithDeadline(absl::Condition(&more), deadline);
+      waiting_ = false;
       if (!failed_.ok()) return failed_;
       if (!in_time) {
         return absl::DeadlineExceededError(DescribeWait(absl::Now()));
@@ -310,7 +334,7 @@ absl::Status ExchangeImpl::WaitRound(absl::Time deadline) {
       if (arrived_.empty()) break;
       arrived.swap(arrived_);
     }
-    for (Arrived& reply : arrived) TakeArrived(reply);
+    for (const Arrived& reply : arrived) TakeArrived(reply);
   }
   TFD_RETURN_IF_ERROR(WaitForOldPayloads(deadline));
   absl::MutexLock lock(&mutex_);
@@ -375,13 +399,18 @@ bool ExchangeImpl::initialised() const {
   });
 }
 
+int ExchangeImpl::version() const {
+  absl::MutexLock lock(&mutex_);
+  return version_;
+}
+
 absl::Status ExchangeImpl::Initialise(absl::Time deadline) {
   StepInfo info;
   info.step = step();
   const auto now = static_cast<uint64_t>(info.step);
   if (!initialised() && options_.slot == 0) {
     TFD_RETURN_IF_ERROR(BeginRound(v1::INIT, info, now));
-    TFD_RETURN_IF_ERROR(AskAll(parameters_.data()));
+    TFD_RETURN_IF_ERROR(AskAll((*parameters_)[0].data()));
     TFD_RETURN_IF_ERROR(WaitRound(deadline));
   }
   TFD_RETURN_IF_ERROR(BeginRound(v1::PULL, info, now));
@@ -389,6 +418,7 @@ absl::Status ExchangeImpl::Initialise(absl::Time deadline) {
   TFD_RETURN_IF_ERROR(WaitRound(deadline));
   absl::MutexLock lock(&mutex_);
   have_parameters_ = true;
+  version_ = 1 - version_;
   return absl::OkStatus();
 }
 
@@ -414,6 +444,7 @@ absl::Status ExchangeImpl::WaitStep(absl::Time deadline) {
   if (!status.ok()) return status;
   ++stats_.steps;
   ++next_step_;
+  version_ = 1 - version_;
   return absl::OkStatus();
 }
 

@@ -23,7 +23,7 @@ namespace tfd::ps {
 class ExchangeImpl final : public Exchange {
  public:
   ExchangeImpl(const ExchangeOptions& options, tensor::Layout layout,
-               absl::Span<float> parameters,
+               std::shared_ptr<const tensor::ParameterVersions> parameters,
                std::unique_ptr<GradientEncoder> encoder,
                std::vector<std::unique_ptr<ShardChannel>> channels,
                absl::Time deadline);
@@ -35,6 +35,7 @@ class ExchangeImpl final : public Exchange {
   const tensor::Layout& layout() const override { return layout_; }
   int64_t step() const override;
   bool initialised() const override;
+  int version() const override;
   absl::Status Initialise(absl::Time deadline) override;
   absl::Status BeginStep(const StepInfo& step) override;
   absl::Status PushChunk(uint32_t chunk, const float* gradient) override;
@@ -81,6 +82,8 @@ class ExchangeImpl final : public Exchange {
   struct Arrived {
     size_t shard;
     tensor::ReceivedReply reply;
+    // Where they belong.
+    absl::Span<float> parameters;
   };
   struct OpenResult {
     size_t shard;
@@ -103,7 +106,7 @@ class ExchangeImpl final : public Exchange {
   absl::Status CheckReply(size_t shard,
                           const tensor::ReceivedReply& reply) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  void TakeArrived(Arrived& arrived);
+  void TakeArrived(const Arrived& arrived);
   void TakeBack(size_t shard, const tensor::ChunkReply& reply);
   void AskAgain(size_t shard, const tensor::ChunkReply& reply);
   void OnClosed(size_t shard, uint64_t connection, const absl::Status& status);
@@ -134,8 +137,7 @@ class ExchangeImpl final : public Exchange {
 
   const ExchangeOptions options_;
   const tensor::Layout layout_;
-  // Written in Initialise and WaitStep alone.
-  const absl::Span<float> parameters_;
+  const std::shared_ptr<const tensor::ParameterVersions> parameters_;
   const std::unique_ptr<GradientEncoder> encoder_;
   v1::OpenRequest open_request_;
 
@@ -148,10 +150,13 @@ class ExchangeImpl final : public Exchange {
   size_t streams_alive_ ABSL_GUARDED_BY(mutex_) = 0;
   // Of streams that have ended, whose payloads may still be read by gRPC.
   std::vector<std::shared_ptr<StreamRecord>> ended_ ABSL_GUARDED_BY(mutex_);
+  // Somebody waits for the round and takes what has arrived.
+  bool waiting_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Arrived> arrived_ ABSL_GUARDED_BY(mutex_);
   std::vector<ChunkState> chunks_ ABSL_GUARDED_BY(mutex_);
   Round round_ ABSL_GUARDED_BY(mutex_);
   bool have_parameters_ ABSL_GUARDED_BY(mutex_) = false;
+  int version_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t next_step_ ABSL_GUARDED_BY(mutex_) = 0;
   ExchangeStats stats_ ABSL_GUARDED_BY(mutex_);
 

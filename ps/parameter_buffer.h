@@ -24,7 +24,12 @@ class ParameterRef {
   ParameterRef() = default;
   static ParameterRef Allocate(const std::shared_ptr<ParameterPool>& pool,
                                size_t elements) {
-    return ParameterRef(new Shared(pool, elements));
+    return ParameterRef(new Shared(pool, pool->Allocate(elements)));
+  }
+  // A chunk's place in the parameters of the worker in this process.
+  static ParameterRef InWorker(const std::shared_ptr<ParameterPool>& pool,
+                               int version, tensor::FlatRange range) {
+    return ParameterRef(new Shared(pool, pool->InWorker(version, range)));
   }
   ParameterRef(const ParameterRef& other) : shared_(other.shared_) {
     if (shared_ != nullptr) {
@@ -71,8 +76,10 @@ class ParameterRef {
                        numbers.data() -
                        reinterpret_cast<const std::byte*>(block.floats.data()));
     place.bytes = numbers.size();
-    place.version = block.version->load(std::memory_order_relaxed);
-    place.version_offset = block.offset - kCacheLineBytes;
+    if (block.version != nullptr) {
+      place.version = block.version->load(std::memory_order_relaxed);
+      place.version_offset = block.offset - kCacheLineBytes;
+    }
     return place;
   }
   const ParameterPool& pool() const { return *shared_->pool; }
@@ -107,8 +114,8 @@ class ParameterRef {
 
  private:
   struct Shared {
-    Shared(std::shared_ptr<ParameterPool> from, size_t elements)
-        : pool(std::move(from)), block(pool->Allocate(elements)) {}
+    Shared(std::shared_ptr<ParameterPool> from, const PoolBlock& in)
+        : pool(std::move(from)), block(in) {}
     ~Shared() { pool->Free(block); }
     std::atomic<int> references{1};
     const std::shared_ptr<ParameterPool> pool;

@@ -9,8 +9,8 @@
 namespace tfd::ps {
 namespace {
 
-// The current parameters, those of the step before and those being made.
-constexpr size_t kVersions = 3;
+// The current parameters, and those of the step before or those being made.
+constexpr size_t kVersions = 2;
 constexpr size_t kMinSegmentBytes = 1 << 20;
 
 size_t RoundUp(size_t bytes) {
@@ -26,6 +26,28 @@ ParameterPool::ParameterPool(size_t expected_elements, bool shared,
                               kVersions * (BlockBytes(expected_elements) +
                                            expected_elements / 16))),
       shared_(shared) {}
+
+ParameterPool::ParameterPool(
+    std::shared_ptr<const tensor::ParameterVersions> worker)
+    : worker_(std::move(worker)),
+      narrow_(tensor::NumberType::kFloat32),
+      segment_bytes_(0),
+      shared_(false) {}
+
+// No version: a worker pushes a step only when it has all parameters of the one
+// before, so a block is written again only after everybody has read it. (Who
+// reads nevertheless is of a stale generation, and is refused.)
+PoolBlock ParameterPool::InWorker(int version, tensor::FlatRange range) const {
+  const tensor::FlatBuffer& buffer = (*worker_)[version];
+  PoolBlock block;
+  block.in_worker = true;
+  block.floats = buffer.span().subspan(range.begin, range.elements());
+  if (buffer.shared_memory() != nullptr) {
+    block.segment = static_cast<uint32_t>(version + 1);
+    block.offset = range.begin * sizeof(float);
+  }
+  return block;
+}
 
 size_t ParameterPool::NarrowBytes(size_t elements) const {
   if (narrow_ == tensor::NumberType::kFloat32) return 0;
@@ -87,11 +109,13 @@ PoolBlock ParameterPool::AllocateOnHeap(size_t elements) {
 }
 
 void ParameterPool::Free(const PoolBlock& block) {
+  if (block.in_worker) return;
   absl::MutexLock lock(&mutex_);
   free_[block.floats.size()].push_back(block);
 }
 
 const SharedMemory& ParameterPool::segment(uint32_t number) const {
+  if (worker_ != nullptr) return *(*worker_)[number - 1].shared_memory();
   absl::MutexLock lock(&mutex_);
   return *segments_[number - 1].memory;
 }

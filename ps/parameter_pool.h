@@ -15,7 +15,9 @@
 #include "absl/types/span.h"
 #include "common/shared_memory.h"
 #include "ps/shared_ring.h"
+#include "tensor/flat_buffer.h"
 #include "tensor/float_buffer.h"
+#include "tensor/layout.h"
 #include "tensor/number_type.h"
 
 namespace tfd::ps {
@@ -26,11 +28,13 @@ struct PoolBlock {
   // The same numbers as the pool's narrow type, behind the floats; empty where
   // that is float32.
   absl::Span<std::byte> narrow;
+  // In the parameters of the worker in this process.
+  bool in_worker = false;
   // Where peers find it: from 1; 0 on the heap.
   uint32_t segment = 0;
   uint64_t offset = 0;
-  // In front of the floats; null on the heap. Even while they can be read, odd
-  // while they are being written.
+  // In front of the floats; null on the heap and in a worker's parameters. Even
+  // while they can be read, odd while they are being written.
   std::atomic<uint64_t>* version = nullptr;
 };
 
@@ -42,7 +46,16 @@ class ParameterPool {
   ParameterPool(size_t expected_elements, bool shared,
                 tensor::NumberType narrow = tensor::NumberType::kFloat32);
 
+  // Of blocks in the parameters of the worker in this process, float32; what
+  // Allocate gives is on the heap.
+  explicit ParameterPool(
+      std::shared_ptr<const tensor::ParameterVersions> worker);
+
   tensor::NumberType narrow_type() const { return narrow_; }
+  // The worker's parameters; null where there are none.
+  const tensor::ParameterVersions* worker() const { return worker_.get(); }
+  // The place of `range` in one of the two versions; Free leaves it alone.
+  PoolBlock InWorker(int version, tensor::FlatRange range) const;
 
   PoolBlock Allocate(size_t elements);
   void Free(const PoolBlock& block);
@@ -62,6 +75,7 @@ class ParameterPool {
   size_t BlockBytes(size_t elements) const;
   size_t NarrowBytes(size_t elements) const;
 
+  const std::shared_ptr<const tensor::ParameterVersions> worker_;
   const tensor::NumberType narrow_;
   const size_t segment_bytes_;
   mutable absl::Mutex mutex_;

@@ -44,8 +44,15 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
   for (const uint32_t chunk : layout_.ChunksOf(options_.shard)) {
     elements += layout_.ChunkRange(chunk).elements();
   }
-  context_.pool = std::make_shared<ParameterPool>(
-      elements, options_.share_memory, options_.payload);
+  if (options_.worker_parameters != nullptr &&
+      context_.sync == v1::StrategySpec::BSP &&
+      options_.payload == tensor::NumberType::kFloat32) {
+    context_.pool =
+        std::make_shared<ParameterPool>(options_.worker_parameters);
+  } else {
+    context_.pool = std::make_shared<ParameterPool>(
+        elements, options_.share_memory, options_.payload);
+  }
   context_.slots = layout_.slots();
   context_.deterministic = options_.deterministic;
   context_.total_steps = options_.total_steps;

@@ -15,6 +15,7 @@
 #include "ps/snapshot.h"
 #include "tensor/checkpoint.h"
 #include "tensor/chunk_codec.h"
+#include "tensor/flat_buffer.h"
 #include "tensor/layout.h"
 #include "tfd/v1/job_spec.pb.h"
 
@@ -35,6 +36,9 @@ struct ShardOptions {
   int64_t checkpoint_every_steps = 0;
   // Parameters lie where peers on this host can read them.
   bool share_memory = true;
+  // Of the worker in this process: where its own chunks are kept in bsp, as
+  // float32. May be null.
+  std::shared_ptr<const tensor::ParameterVersions> worker_parameters;
 };
 
 // Thread-safe; requests for different chunks go on in parallel.

@@ -10,13 +10,14 @@
 #include "common/status.h"
 #include "ps/exchange.h"
 #include "ps/gradient_encoder.h"
+#include "ps/shard_host.h"
 
 namespace tfd::ps {
 namespace {
 
 absl::Status CheckOptions(const ExchangeOptions& options,
                           const tensor::Layout& layout,
-                          absl::Span<float> parameters) {
+                          const tensor::ParameterVersions& parameters) {
   const auto& shards = layout.group().shards();
   if (static_cast<size_t>(shards.size()) != options.shards.size()) {
     return absl::InvalidArgumentError(
@@ -38,10 +39,12 @@ absl::Status CheckOptions(const ExchangeOptions& options,
     return absl::InvalidArgumentError(absl::StrCat(
         "top_k: ", options.top_k, " is not more than 0 and at most 1"));
   }
-  if (parameters.size() != layout.elements()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the layout has ", layout.elements(),
-                     " elements, the parameter buffer ", parameters.size()));
+  for (const tensor::FlatBuffer& version : parameters) {
+    if (version.elements() != layout.elements()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the layout has ", layout.elements(), " elements, the parameters ",
+          version.elements()));
+    }
   }
   return absl::OkStatus();
 }
@@ -87,13 +90,24 @@ absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
 
 absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
     const ExchangeOptions& options, const tensor::Layout& layout,
-    absl::Span<float> parameters, absl::Time deadline) {
-  TFD_RETURN_IF_ERROR(CheckOptions(options, layout, parameters));
+    std::shared_ptr<const tensor::ParameterVersions> parameters,
+    absl::Time deadline) {
+  TFD_RETURN_IF_ERROR(CheckOptions(options, layout, *parameters));
   auto encoder = std::make_unique<GradientEncoder>(
       layout, tensor::NumberTypeOf(options.payload), options.top_k,
       !options.memory.empty());
   std::vector<const SharedMemory*> memory;
-  if (encoder->shareable()) memory = options.memory;
+  if (encoder->shareable() && !options.memory.empty()) {
+    memory = options.memory;
+    for (const tensor::FlatBuffer& version : *parameters) {
+      if (version.shared_memory() != nullptr) {
+        memory.push_back(version.shared_memory());
+      }
+    }
+  }
+  if (options.own_shard != nullptr) {
+    options.own_shard->SetWorkerParameters(parameters);
+  }
   if (encoder->memory() != nullptr) memory.push_back(encoder->memory());
   std::vector<std::unique_ptr<ShardChannel>> channels;
   for (const ShardAddress& shard : options.shards) {
@@ -120,9 +134,9 @@ absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
     channels.push_back(
         MakeSharedShardChannel(std::move(channel), std::move(over_sockets)));
   }
-  auto exchange = std::make_unique<ExchangeImpl>(options, layout, parameters,
-                                                 std::move(encoder),
-                                                 std::move(channels), deadline);
+  auto exchange = std::make_unique<ExchangeImpl>(
+      options, layout, std::move(parameters), std::move(encoder),
+      std::move(channels), deadline);
   TFD_RETURN_IF_ERROR(exchange->WaitUntilOpen(deadline));
   return exchange;
 }

@@ -1,14 +1,14 @@
 // A worker's side of the tensor exchange: pushes the gradient of each chunk to
 // the shard that holds it, and gets the new parameters back. Knows nothing of
-// models or devices: two flat float32 buffers in memory, cut by a layout.
+// models or devices: flat float32 buffers in memory, cut by a layout.
 //
-//   auto exchange = Exchange::Open(options, parameters, deadline);
+//   auto exchange = Exchange::Open(options, layout, parameters, deadline);
 //   exchange->Initialise(deadline);            // first parameters are there
 //   for each step t from exchange->step():
-//     compute the gradient of batch k into `gradient`
+//     compute the gradient of batch k with parameters[exchange->version()]
 //     exchange->BeginStep({.step = t, .weight = records, .batch = k});
 //     exchange->PushAll(gradient);   // or PushChunk, as they get ready
-//     exchange->WaitStep(deadline);  // `parameters` are the new ones
+//     exchange->WaitStep(deadline);  // the other version has the new ones
 #ifndef TFD_PS_SHARD_CLIENT_H_
 #define TFD_PS_SHARD_CLIENT_H_
 
@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/shared_memory.h"
+#include "tensor/flat_buffer.h"
 #include "tensor/layout.h"
 #include "tfd/v1/job_spec.pb.h"
 #include "tfd/v1/task.pb.h"
@@ -60,11 +61,11 @@ struct ExchangeOptions {
   uint32_t slot = 0;
   // In the order of layout.group().shards().
   std::vector<ShardAddress> shards;
-  // Where parameters and gradients lie, so that shards on this host read them
-  // in place. Outlives the exchange. Empty: tensors go over sockets.
+  // Where gradients lie, so that shards on this host read them in place.
+  // Outlives the exchange. Empty: tensors go over sockets.
   std::vector<const SharedMemory*> memory;
   // The shard of this very task (all-reduce): members[slot] is its name too.
-  // Its host outlives the exchange; the buffers outlive its host.
+  // Its host outlives the exchange; the gradients outlive its host.
   ShardHost* own_shard = nullptr;
   // The length of the training; the same for every worker.
   int64_t total_steps = 0;
@@ -108,7 +109,8 @@ struct ExchangeStats {
   uint64_t bytes_sent = 0;
   uint64_t bytes_received = 0;
   // Tensor bytes copied by this process outside the kernel: from the received
-  // message into the parameter buffer. What is sent as float32 is not copied.
+  // message into the parameters. What is sent as float32 is not copied, and in
+  // bsp the parameters of its own shard are where they belong already.
   uint64_t bytes_copied = 0;
   // In WaitStep.
   absl::Duration waited;
@@ -126,10 +128,11 @@ class Exchange {
  public:
   // Opens every shard: checks protocol, generation and layout on both sides.
   // Shards that are not there yet are waited for until `deadline`, then named.
-  // `parameters` has layout.elements() and outlives the exchange.
+  // Both `parameters` have layout.elements().
   static absl::StatusOr<std::unique_ptr<Exchange>> Open(
       const ExchangeOptions& options, const tensor::Layout& layout,
-      absl::Span<float> parameters, absl::Time deadline);
+      std::shared_ptr<const tensor::ParameterVersions> parameters,
+      absl::Time deadline);
   virtual ~Exchange() = default;
 
   virtual const tensor::Layout& layout() const = 0;
@@ -139,9 +142,14 @@ class Exchange {
   // slot 0 sent them).
   virtual bool initialised() const = 0;
 
+  // Which of the two versions of the parameters is complete; the other one is
+  // written to at any time. The first at first; changed by Initialise and
+  // WaitStep alone.
+  virtual int version() const = 0;
+
   // Once, before the first step. Where the shards have no parameters, slot 0
-  // sends what is in `parameters` and everybody else waits for it; then all
-  // have the same in `parameters`.
+  // sends the first version of its own and everybody else waits for it; then
+  // all have the same.
   virtual absl::Status Initialise(absl::Time deadline) = 0;
 
   // Starts a step. The step before must be complete. Never blocks.
@@ -149,16 +157,16 @@ class Exchange {
 
   // The gradient of one chunk (layout.ChunkRange(chunk).elements() floats) is
   // ready. Never blocks and, as float32, copies nothing: `gradient` stays as it
-  // is until WaitStep has returned. `parameters` stay as they are until
-  // WaitStep is called: backward may go on. Once per chunk and step.
+  // is until WaitStep has returned. Once per chunk and step.
   virtual absl::Status PushChunk(uint32_t chunk, const float* gradient) = 0;
   // Every chunk of this step that has not been pushed, from the flat gradient
   // (layout.elements() floats).
   virtual absl::Status PushAll(const float* gradient) = 0;
 
-  // Until the new parameters of every chunk are in `parameters` and nobody
-  // reads the gradient any more. DeadlineExceeded names the shards, the step
-  // and the chunks it waits for; it may be called again.
+  // Until the new parameters of every chunk are in the other version, which is
+  // version() from then on, and nobody reads the gradient any more.
+  // DeadlineExceeded names the shards, the step and the chunks it waits for; it
+  // may be called again.
   virtual absl::Status WaitStep(absl::Time deadline) = 0;
 
   virtual ExchangeStats stats() const = 0;

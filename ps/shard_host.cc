@@ -50,6 +50,17 @@ void ShardHost::SetMembership(const v1::Membership& membership) {
   if (!membership_.has_value()) membership_ = membership;
 }
 
+void ShardHost::SetWorkerParameters(
+    std::shared_ptr<const tensor::ParameterVersions> parameters) {
+  absl::MutexLock lock(&mutex_);
+  worker_parameters_ = std::move(parameters);
+}
+
+bool ShardHost::IsReady() const {
+  return membership_.has_value() &&
+         (!options_.in_worker || worker_parameters_ != nullptr);
+}
+
 void ShardHost::Open(v1::OpenRequest request, OpenCallback done) {
   absl::Status refused;
   {
@@ -76,7 +87,7 @@ void ShardHost::Run() {
       absl::MutexLock lock(&mutex_);
       const auto wake = [this] {
         mutex_.AssertReaderHeld();
-        return stopping_ || (membership_.has_value() && !waiting_.empty());
+        return stopping_ || (IsReady() && !waiting_.empty());
       };
       mutex_.Await(absl::Condition(&wake));
       stopping = stopping_;
@@ -162,6 +173,10 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
   options.payload = tensor::NumberTypeOf(options_.spec.exchange().payload());
   options.total_steps = request.total_steps();
   options.checkpoint_every_steps = options_.spec.checkpoint().every_steps();
+  {
+    absl::MutexLock lock(&mutex_);
+    options.worker_parameters = worker_parameters_;
+  }
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
                        MakeOptimizer(options.optimizer));
   SnapshotWriterOptions snapshots;

@@ -19,6 +19,7 @@
 #include "ps/shard.h"
 #include "ps/snapshot.h"
 #include "tensor/checkpoint.h"
+#include "tensor/flat_buffer.h"
 #include "tensor/layout.h"
 #include "tfd/v1/job_spec.pb.h"
 #include "tfd/v1/shard.pb.h"
@@ -33,6 +34,8 @@ struct ShardHostOptions {
   uint64_t generation = 0;
   // With defaults.
   v1::JobSpec spec;
+  // The task is a worker, too: SetWorkerParameters will come.
+  bool in_worker = false;
 };
 
 // Thread-safe. Owns one thread, "shard-host", which does the file I/O.
@@ -51,6 +54,11 @@ class ShardHost {
 
   // Once; a repeated one is ignored.
   void SetMembership(const v1::Membership& membership);
+
+  // In a worker, once: in bsp the shard keeps its parameters where the worker
+  // computes with them.
+  void SetWorkerParameters(
+      std::shared_ptr<const tensor::ParameterVersions> parameters);
 
   // The handshake of one worker. `done` is called once, on the host's thread:
   // as soon as there is a shard, or with what does not agree, both sides named.
@@ -87,6 +95,7 @@ class ShardHost {
   };
 
   void Run();
+  bool IsReady() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<v1::OpenResponse> Answer(const v1::OpenRequest& request);
   absl::Status Check(const v1::OpenRequest& request,
                      const tensor::Layout& layout) const;
@@ -100,6 +109,8 @@ class ShardHost {
 
   mutable absl::Mutex mutex_;
   std::optional<v1::Membership> membership_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const tensor::ParameterVersions> worker_parameters_
+      ABSL_GUARDED_BY(mutex_);
   std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int streams_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -52,6 +52,7 @@ void ShardTask::MakeHost() {
   options.shard = static_cast<uint32_t>(environment_.number);
   options.generation = environment_.generation;
   options.spec = environment_.spec;
+  options.in_worker = environment_.role == "worker";
   host_ = std::make_unique<ShardHost>(
       std::move(options), &*store_,
       [this](int64_t step, const absl::StatusOr<v1::ShardFile>& file) {

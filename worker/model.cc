@@ -286,15 +286,17 @@ absl::Span<const float> Model::gradient() const {
   return impl_->flat.gradient().span();
 }
 
+const std::shared_ptr<const tensor::ParameterVersions>& Model::versions()
+    const {
+  return impl_->flat.versions();
+}
+
+void Model::UseVersion(int version) { impl_->flat.UseVersion(version); }
+
 std::vector<const SharedMemory*> Model::shared_memory() const {
-  std::vector<const SharedMemory*> memory;
-  for (const FlatBuffer* buffer :
-       {&std::as_const(impl_->flat).gradient(), &impl_->flat.parameters()}) {
-    if (buffer->shared_memory() != nullptr) {
-      memory.push_back(buffer->shared_memory());
-    }
-  }
-  return memory;
+  const SharedMemory* memory = impl_->flat.gradient().shared_memory();
+  if (memory == nullptr) return {};
+  return {memory};
 }
 
 void Model::AnnounceBuffers() {

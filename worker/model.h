@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/shared_memory.h"
+#include "tensor/flat_buffer.h"
 #include "tensor/layout.h"
 #include "tfd/v1/job_spec.pb.h"
 #include "worker/device.h"
@@ -92,12 +93,15 @@ class Model {
   const std::vector<int64_t>& input() const { return input_; }
   int64_t classes() const { return classes_; }
 
-  // The flat memory: float32, in whole pages, at the same place for life. What
-  // is written to parameters() is what the model computes with; at the buffers'
-  // place gradient() has what they are after a step.
+  // The flat memory: float32, in whole pages. There are two versions of the
+  // parameters, and the model computes with the first until it is told
+  // otherwise: parameters() is that one. At the buffers' place gradient() has
+  // what they are after a step.
   absl::Span<float> parameters() const;
+  const std::shared_ptr<const tensor::ParameterVersions>& versions() const;
+  void UseVersion(int version);
   absl::Span<const float> gradient() const;
-  // What of them processes on this host can read in place.
+  // Where processes on this host can read the gradient in place; may be empty.
   std::vector<const SharedMemory*> shared_memory() const;
 
   // Forward, mean loss, backward, in training mode: gradient() is that of the

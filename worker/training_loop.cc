@@ -83,6 +83,7 @@ absl::Status TrainingLoop::RunStep(int64_t step) {
       *parts_.control, options_.patience, [&](absl::Duration timeout) {
         return parts_.exchange->WaitStep(absl::Now() + timeout);
       }));
+  parts_.model->UseVersion(parts_.exchange->version());
   window_.waited += absl::Now() - begin;
   trace_.EndStep();
   return absl::OkStatus();

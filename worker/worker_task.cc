@@ -270,7 +270,7 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
   TFD_ASSIGN_OR_RETURN(const tensor::Layout layout,
                        tensor::Layout::Build(parts));
   TFD_ASSIGN_OR_RETURN(options.slot, layout.SlotOf(environment_.task));
-  return ps::Exchange::Open(options, layout, model_->parameters(),
+  return ps::Exchange::Open(options, layout, model_->versions(),
                             absl::Now() + kShardPatience);
 }
 
@@ -302,6 +302,7 @@ absl::Status TaskRun::Train() {
       const std::unique_ptr<data::Prefetcher> batches,
       data::Prefetcher::Start(training_.get(), plan, prefetch));
   TFD_RETURN_IF_ERROR(exchange->Initialise(absl::Now() + kShardPatience));
+  model_->UseVersion(exchange->version());
   spdlog::info(
       "training {} of {} steps, {} records a step, with {} of {} shards "
       "through "

@@ -181,9 +181,9 @@ TEST_P(NarrowExchangeTest, HalfOfTheBytesAreSent) {
   const TestCluster cluster(folder_.path(), shards, 1, spec, {}, transport());
   const TestBuffers buffers(layout.elements());
   ExchangeOptions options = TestExchangeOptions(cluster, 0, 1, 5);
-  options.memory = {buffers.memory.get()};
+  options.memory = buffers.memory();
   auto exchange =
-      Exchange::Open(options, layout, buffers.parameters, TestDeadline());
+      Exchange::Open(options, layout, buffers.versions, TestDeadline());
   ASSERT_TRUE(exchange.ok()) << exchange.status();
   ASSERT_TRUE((*exchange)->Initialise(TestDeadline()).ok());
   const ExchangeStats before = (*exchange)->stats();
@@ -322,9 +322,9 @@ TEST_P(TopKExchangeTest, WhatIsNotSentComesLater) {
   const TestCluster cluster(folder_.path(), shards, 1, spec, {}, GetParam());
   const TestBuffers buffers(layout.elements());
   ExchangeOptions options = TestExchangeOptions(cluster, 0, 1, kSteps);
-  options.memory = {buffers.memory.get()};
+  options.memory = buffers.memory();
   auto exchange =
-      Exchange::Open(options, layout, buffers.parameters, TestDeadline());
+      Exchange::Open(options, layout, buffers.versions, TestDeadline());
   ASSERT_TRUE(exchange.ok()) << exchange.status();
   ASSERT_TRUE((*exchange)->Initialise(TestDeadline()).ok());
   const std::vector<float> gradient = TestNumbers(layout.elements(), 5);
@@ -338,7 +338,7 @@ TEST_P(TopKExchangeTest, WhatIsNotSentComesLater) {
   for (size_t i = 0; i < gradient.size(); ++i) {
     const float all = -0.1f * static_cast<float>(kSteps) * gradient[i];
     // A number waits until it is larger than about 5; the rest is rounding.
-    EXPECT_NEAR(buffers.parameters[i], all, 0.1 * 5 + 0.2) << i;
+    EXPECT_NEAR(buffers.parameters(**exchange)[i], all, 0.1 * 5 + 0.2) << i;
   }
   if (GetParam() == TestTransport::kOwnShards) return;
   sent = ((*exchange)->stats().bytes_sent - sent) / kSteps;

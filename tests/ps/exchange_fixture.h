@@ -19,6 +19,7 @@
 #include "absl/time/clock.h"
 #include "common/net/server.h"
 #include "common/shared_memory.h"
+#include "tensor/flat_buffer.h"
 #include "common/testing/temp_folder.h"
 #include "ps/optimizer.h"
 #include "ps/schedule.h"
@@ -105,6 +106,7 @@ class TestShard {
     options.shard = number;
     options.generation = generation;
     options.spec = spec;
+    options.in_worker = transport == TestTransport::kOwnShards;
     host_ = std::make_unique<ShardHost>(
         options, &store_,
         [this](int64_t step, const absl::StatusOr<v1::ShardFile>& file) {
@@ -204,13 +206,28 @@ struct TestCluster {
 // A worker's parameters and gradient, where shards can read them.
 struct TestBuffers {
   explicit TestBuffers(size_t elements)
-      : memory(*SharedMemory::Create("test", 2 * elements * sizeof(float))),
-        parameters(reinterpret_cast<float*>(memory->data()), elements),
-        gradient(parameters.data() + elements, elements) {}
-  const std::unique_ptr<SharedMemory> memory;
-  const absl::Span<float> parameters;
+      : versions(*tensor::AllocateParameterVersions(elements)),
+        gradients(*tensor::FlatBuffer::Allocate(elements)),
+        gradient(gradients.span()) {}
+  std::vector<const SharedMemory*> memory() const {
+    return {gradients.shared_memory()};
+  }
+  // What the exchange has completed.
+  absl::Span<float> parameters(const Exchange& exchange) const {
+    return (*versions)[exchange.version()].span();
+  }
+  const std::shared_ptr<const tensor::ParameterVersions> versions;
+  const tensor::FlatBuffer gradients;
   const absl::Span<float> gradient;
 };
+
+// A worker's, of which it knows these numbers.
+inline std::shared_ptr<const tensor::ParameterVersions> TestVersions(
+    const std::vector<float>& parameters) {
+  auto versions = *tensor::AllocateParameterVersions(parameters.size());
+  absl::c_copy(parameters, (*versions)[0].data());
+  return versions;
+}
 
 inline ExchangeOptions TestExchangeOptions(const TestCluster& cluster,
                                            uint32_t slot, uint64_t generation,
@@ -257,11 +274,11 @@ inline absl::StatusOr<std::vector<float>> RunWorker(
     ExchangeOptions options, const tensor::Layout& layout, int64_t until_step,
     const PartOf& part_of) {
   const TestBuffers buffers(layout.elements());
-  options.memory = {buffers.memory.get()};
+  options.memory = buffers.memory();
   absl::c_copy(TestNumbers(layout.elements(), options.slot),
-               buffers.parameters.begin());
+               (*buffers.versions)[0].data());
   auto exchange =
-      Exchange::Open(options, layout, buffers.parameters, TestDeadline());
+      Exchange::Open(options, layout, buffers.versions, TestDeadline());
   if (!exchange.ok()) return exchange.status();
   absl::Status status = (*exchange)->Initialise(TestDeadline());
   const bool in_place = !options.shards[0].memory_path.empty();
@@ -282,8 +299,8 @@ inline absl::StatusOr<std::vector<float>> RunWorker(
     if (status.ok()) status = (*exchange)->WaitStep(TestDeadline());
   }
   if (!status.ok()) return status;
-  return std::vector<float>(buffers.parameters.begin(),
-                            buffers.parameters.end());
+  const absl::Span<float> parameters = buffers.parameters(**exchange);
+  return std::vector<float>(parameters.begin(), parameters.end());
 }
 
 // All workers at once; their final parameters.

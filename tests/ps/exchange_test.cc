@@ -119,7 +119,7 @@ TEST_F(ExchangeTest, ParametersAreCopiedOnceAndGradientsNever) {
   const std::vector<float> gradient = TestNumbers(layout.elements(), 1);
   auto exchange =
       Exchange::Open(TestExchangeOptions(cluster, 0, 1, kSteps), layout,
-                     absl::MakeSpan(parameters), TestDeadline());
+                     TestVersions(parameters), TestDeadline());
   ASSERT_TRUE(exchange.ok()) << exchange.status();
   ASSERT_TRUE((*exchange)->Initialise(TestDeadline()).ok());
   const uint64_t bytes = layout.elements() * sizeof(float);
@@ -148,7 +148,7 @@ TEST_F(ExchangeTest, WaitStepNamesWhatItWaitsFor) {
   const TestCluster cluster(folder_.path(), 2, 1, TestSpec());
   std::vector<float> parameters = TestNumbers(layout.elements(), 0);
   auto exchange = Exchange::Open(TestExchangeOptions(cluster, 0, 1, 5), layout,
-                                 absl::MakeSpan(parameters), TestDeadline());
+                                 TestVersions(parameters), TestDeadline());
   ASSERT_TRUE(exchange.ok()) << exchange.status();
   ASSERT_TRUE((*exchange)->Initialise(TestDeadline()).ok());
   ASSERT_TRUE((*exchange)->BeginStep({0, 64, 0, false}).ok());
@@ -170,7 +170,7 @@ TEST_F(ExchangeTest, AShardThatStaysAwayIsNamed) {
   std::vector<float> parameters = TestNumbers(layout.elements(), 0);
   ExchangeOptions options = TestExchangeOptions(cluster, 0, 1, 5);
   options.reconnect_timeout = absl::Milliseconds(200);
-  auto exchange = Exchange::Open(options, layout, absl::MakeSpan(parameters),
+  auto exchange = Exchange::Open(options, layout, TestVersions(parameters),
                                  TestDeadline());
   ASSERT_TRUE(exchange.ok()) << exchange.status();
   ASSERT_TRUE((*exchange)->Initialise(TestDeadline()).ok());
@@ -191,7 +191,7 @@ TEST_F(ExchangeTest, AShardThatWasRestartedEmptyIsNotTakenForTheOldOne) {
   TestCluster cluster(folder_.path(), 1, 1, TestSpec());
   std::vector<float> parameters = TestNumbers(layout.elements(), 0);
   auto exchange = Exchange::Open(TestExchangeOptions(cluster, 0, 1, 5), layout,
-                                 absl::MakeSpan(parameters), TestDeadline());
+                                 TestVersions(parameters), TestDeadline());
   ASSERT_TRUE(exchange.ok()) << exchange.status();
   ASSERT_TRUE((*exchange)->Initialise(TestDeadline()).ok());
   cluster.servers.clear();
@@ -210,18 +210,18 @@ TEST_F(ExchangeTest, ADifferentLayoutIsRefusedWithTheDifference) {
   const tensor::Layout layout = TestLayout(2, 1);
   std::vector<float> parameters(layout.elements());
   auto first = Exchange::Open(TestExchangeOptions(cluster, 0, 1, 5), layout,
-                              absl::MakeSpan(parameters), TestDeadline());
+                              TestVersions(parameters), TestDeadline());
   ASSERT_TRUE(first.ok()) << first.status();
   const auto second = Exchange::Open(
       TestExchangeOptions(cluster, 1, 1, 5), TestLayout(2, 1, 32),
-      absl::MakeSpan(parameters), TestDeadline());
+      TestVersions(parameters), TestDeadline());
   EXPECT_EQ(second.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(second.status().message()),
               AllOf(HasSubstr("ps/0"), HasSubstr("worker/1"),
                     HasSubstr("chunk_elements: 32 against 64")));
   const auto longer =
       Exchange::Open(TestExchangeOptions(cluster, 1, 1, 6), layout,
-                     absl::MakeSpan(parameters), TestDeadline());
+                     TestVersions(parameters), TestDeadline());
   EXPECT_THAT(std::string(longer.status().message()),
               HasSubstr("worker/1 plans 6 steps"));
 }
@@ -236,7 +236,7 @@ TEST_F(ExchangeTest, WhoeverCannotBeOpenedIsNamed) {
   const tensor::Layout layout = TestLayout(1, 2);
   std::vector<float> parameters(layout.elements());
   const auto exchange =
-      Exchange::Open(options, layout, absl::MakeSpan(parameters),
+      Exchange::Open(options, layout, TestVersions(parameters),
                      absl::Now() + absl::Milliseconds(300));
   ASSERT_FALSE(exchange.ok());
   EXPECT_THAT(std::string(exchange.status().message()),
@@ -249,14 +249,14 @@ TEST_F(ExchangeTest, AWrongTokenAndAStaleGenerationAreFinal) {
   std::vector<float> parameters(layout.elements());
   ExchangeOptions options = TestExchangeOptions(cluster, 0, 4, 5);
   options.token = "guessed";
-  EXPECT_EQ(Exchange::Open(options, layout, absl::MakeSpan(parameters),
+  EXPECT_EQ(Exchange::Open(options, layout, TestVersions(parameters),
                            TestDeadline())
                 .status()
                 .code(),
             absl::StatusCode::kUnauthenticated);
   const auto stale =
       Exchange::Open(TestExchangeOptions(cluster, 0, 3, 5), layout,
-                     absl::MakeSpan(parameters), TestDeadline());
+                     TestVersions(parameters), TestDeadline());
   EXPECT_EQ(stale.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(stale.status().message()),
               HasSubstr("worker/0 is of generation 3, ps/0 of 4"));

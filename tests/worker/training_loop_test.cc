@@ -66,7 +66,7 @@ class TrainingLoopTest : public ::testing::Test {
                            tensor::Layout::Build(parts));
       TFD_ASSIGN_OR_RETURN(
           const std::unique_ptr<ps::Exchange> exchange,
-          ps::Exchange::Open(options, layout, model->parameters(),
+          ps::Exchange::Open(options, layout, model->versions(),
                              ps::TestDeadline()));
       data::PrefetcherOptions prefetch;
       prefetch.slot = slot;
@@ -75,6 +75,7 @@ class TrainingLoopTest : public ::testing::Test {
           const std::unique_ptr<data::Prefetcher> batches,
           data::Prefetcher::Start(dataset.get(), plan, prefetch));
       TFD_RETURN_IF_ERROR(exchange->Initialise(ps::TestDeadline()));
+      model->UseVersion(exchange->version());
       TrainingOptions training;
       training.slot = slot;
       training.seed = spec.seed();

@@ -25,8 +25,9 @@ void FlatModule::AddTensor(const NamedTensor& tensor, uint64_t* elements) {
 
 // Moves a float32 tensor into the flat memory.
 void FlatModule::View(const torch::Tensor& tensor, uint64_t begin) const {
-  const torch::Tensor view = torch::from_blob(parameters_.data() + begin,
-                                              tensor.sizes(), tensor.options());
+  const torch::Tensor view =
+      torch::empty({0}, tensor.options().requires_grad(false))
+          .set_(storage_, static_cast<int64_t>(begin), tensor.sizes(), {});
   view.copy_(tensor.detach());
   tensor.set_data(view);
 }
@@ -61,12 +62,16 @@ absl::StatusOr<FlatModule> FlatModule::Bind(const torch::jit::Module& module,
       flat.others_first_.push_back(buffer.tensor.clone());
     }
   }
-  TFD_ASSIGN_OR_RETURN(flat.parameters_, FlatBuffer::Allocate(elements));
-  TFD_ASSIGN_OR_RETURN(flat.gradient_, FlatBuffer::Allocate(elements));
+  TFD_ASSIGN_OR_RETURN(flat.versions_,
+                       tensor::AllocateParameterVersions(elements));
+  TFD_ASSIGN_OR_RETURN(flat.gradient_, tensor::FlatBuffer::Allocate(elements));
 
   torch::NoGradGuard no_grad;
   const auto options =
       torch::TensorOptions().dtype(torch::kFloat32).device(device);
+  flat.storage_ = torch::from_blob(flat.parameters().data(),
+                                   {static_cast<int64_t>(elements)}, options)
+                      .storage();
   uint64_t begin = 0;
   for (const NamedTensor& parameter : trained) {
     torch::Tensor tensor = parameter.tensor;
@@ -79,7 +84,7 @@ absl::StatusOr<FlatModule> FlatModule::Bind(const torch::jit::Module& module,
   for (const NamedTensor& buffer : buffers) {
     if (IsCounter(buffer.tensor)) {
       flat.counters_.push_back({buffer.tensor, begin});
-      flat.parameters_.data()[begin] = buffer.tensor.item<float>();
+      flat.parameters().data()[begin] = buffer.tensor.item<float>();
     } else {
       flat.View(buffer.tensor, begin);
     }
@@ -88,18 +93,24 @@ absl::StatusOr<FlatModule> FlatModule::Bind(const torch::jit::Module& module,
   return flat;
 }
 
+void FlatModule::UseVersion(int version) {
+  version_ = version;
+  storage_.set_data_ptr_noswap(
+      at::DataPtr(parameters().data(), storage_.device()));
+}
+
 void FlatModule::LoadCounters() {
   for (Counter& counter : counters_) {
-    counter.tensor.fill_(std::lround(parameters_.data()[counter.begin]));
+    counter.tensor.fill_(std::lround(parameters().data()[counter.begin]));
   }
 }
 
 void FlatModule::StoreBuffers() {
   for (const Counter& counter : counters_) {
-    parameters_.data()[counter.begin] = counter.tensor.item<float>();
+    parameters().data()[counter.begin] = counter.tensor.item<float>();
   }
-  std::copy(parameters_.data() + buffers_begin_,
-            parameters_.data() + parameters_.elements(),
+  std::copy(parameters().data() + buffers_begin_,
+            parameters().data() + parameters().elements(),
             gradient_.data() + buffers_begin_);
 }
 

@@ -7,13 +7,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tensor/flat_buffer.h"
 #include "tensor/layout.h"
-#include "worker/memory.h"
 #include "worker/models/script_module.h"
 
 namespace tfd::worker {
@@ -37,11 +38,19 @@ class FlatModule {
   size_t buffers() const { return tensors_.size() - trained_.size(); }
   const std::vector<torch::Tensor>& trained() const { return trained_; }
 
-  const FlatBuffer& parameters() const { return parameters_; }
+  // The version that the module computes with.
+  const tensor::FlatBuffer& parameters() const {
+    return (*versions_)[version_];
+  }
+  const std::shared_ptr<const tensor::ParameterVersions>& versions() const {
+    return versions_;
+  }
+  // From now on.
+  void UseVersion(int version);
   // Of the trained parameters; behind it the buffers, as StoreBuffers left
   // them.
-  FlatBuffer& gradient() { return gradient_; }
-  const FlatBuffer& gradient() const { return gradient_; }
+  tensor::FlatBuffer& gradient() { return gradient_; }
+  const tensor::FlatBuffer& gradient() const { return gradient_; }
 
   // parameters() was written to from outside: buffers that are no views follow.
   void LoadCounters();
@@ -62,8 +71,11 @@ class FlatModule {
 
   std::vector<tensor::TensorShape> tensors_;
   std::vector<torch::Tensor> trained_;
-  FlatBuffer parameters_;
-  FlatBuffer gradient_;
+  std::shared_ptr<const tensor::ParameterVersions> versions_;
+  int version_ = 0;
+  // Of all tensors that are views of the flat memory.
+  torch::Storage storage_;
+  tensor::FlatBuffer gradient_;
   uint64_t buffers_begin_ = 0;
   std::vector<Counter> counters_;
   // The module's own, and their first values.
