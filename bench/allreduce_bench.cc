@@ -3,11 +3,11 @@
 // the sums alone.) One line per size: the median and the best tenth of rank 0's
 // steps.
 //
-//   usage: allreduce_bench [--seconds=S] [--chunk=BYTES] PROCESSES
-//                          memory|unix|tcp [BYTES…]
+//   usage: allreduce_bench [--seconds=S] [--chunk=BYTES] [--connections=N]
+//                          PROCESSES memory|unix|tcp [BYTES…]
 //
 // --seconds is about how long each size takes (2); --chunk is the size of chunks
-// (a job's default).
+// (a job's default), --connections how many there are to each peer (1).
 // memory is what a job on one host takes by itself; unix and tcp send the
 // tensors through gRPC, on Unix sockets and on loopback.
 #include <signal.h>
@@ -28,7 +28,7 @@
 #include "absl/time/clock.h"
 #include "common/net/server.h"
 #include "common/testing/temp_folder.h"
-#include "ps/ps_process.h"
+#include "common/tuning.h"
 #include "ps/shard_service.h"
 #include "tests/ps/exchange_fixture.h"
 
@@ -44,6 +44,7 @@ struct Bench {
   std::string transport;
   double seconds_per_size;
   uint64_t chunk_bytes;
+  uint32_t connections;
 };
 
 // Where rank `rank` listens on TCP is in this file once it does.
@@ -128,6 +129,7 @@ int RunRank(const Bench& bench, int rank, uint64_t bytes) {
   options.generation = 1;
   options.token = kTestToken;
   options.slot = static_cast<uint32_t>(rank);
+  options.connections = bench.connections;
   options.total_steps = int64_t{1} << 40;
   options.own_shard = &own.host();
   options.memory = buffers.memory();
@@ -187,21 +189,24 @@ int RunSize(const Bench& bench, uint64_t bytes) {
 int main(int argc, char** argv) {
   double seconds = 2;
   uint64_t chunk_bytes = tfd::ps::kChunkBytes;
+  uint32_t connections = 1;
   for (; argc > 1 && std::strncmp(argv[1], "--", 2) == 0; ++argv, --argc) {
     if (std::strncmp(argv[1], "--seconds=", 10) == 0) {
       seconds = std::atof(argv[1] + 10);
     } else if (std::strncmp(argv[1], "--chunk=", 8) == 0) {
       chunk_bytes = std::strtoull(argv[1] + 8, nullptr, 10);
+    } else if (std::strncmp(argv[1], "--connections=", 14) == 0) {
+      connections = static_cast<uint32_t>(std::atoi(argv[1] + 14));
     }
   }
   const std::string transport = argc < 3 ? "" : argv[2];
   if (transport != "memory" && transport != "unix" && transport != "tcp") {
     std::fprintf(stderr,
                  "usage: allreduce_bench [--seconds=S] [--chunk=BYTES] "
-                 "PROCESSES memory|unix|tcp [BYTES...]\n");
+                 "[--connections=N] PROCESSES memory|unix|tcp [BYTES...]\n");
     return 2;
   }
-  tfd::ps::TuneAllocator();
+  tfd::TuneForThroughput();
   std::vector<uint64_t> sizes;
   for (int i = 3; i < argc; ++i)
     sizes.push_back(std::strtoull(argv[i], nullptr, 10));
@@ -209,7 +214,7 @@ int main(int argc, char** argv) {
   for (const uint64_t size : sizes) {
     tfd::testing::TempFolder folder;
     const tfd::ps::Bench bench = {folder.path(), std::atoi(argv[1]), transport,
-                                  seconds, chunk_bytes};
+                                  seconds, chunk_bytes, connections};
     if (tfd::ps::RunSize(bench, size) != 0) return 1;
   }
   return 0;

@@ -19,7 +19,7 @@
 
 #include "absl/time/clock.h"
 #include "common/testing/temp_folder.h"
-#include "ps/ps_process.h"
+#include "common/tuning.h"
 #include "ps/shard_client.h"
 #include "tests/ps/exchange_fixture.h"
 #include "tests/ps/fake_coordinator.h"
@@ -190,7 +190,7 @@ BENCHMARK(BM_PushPull_tcp_bfloat16_topk)->Apply(Sizes);
 
 int main(int argc, char** argv) {
   // As a worker does.
-  tfd::ps::TuneAllocator();
+  tfd::TuneForThroughput();
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;

@@ -3,8 +3,10 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/client_callback.h>
 
+#include <atomic>
 #include <deque>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -50,8 +52,9 @@ class GrpcStream final
       public ShardStream,
       public std::enable_shared_from_this<GrpcStream> {
  public:
-  GrpcStream(StreamEvents events, size_t max_payload_bytes)
-      : ShardStream(/*in_place=*/false),
+  GrpcStream(StreamEvents events, size_t max_payload_bytes,
+             std::shared_ptr<StreamRecord> of)
+      : ShardStream(std::move(of)),
         hold_(record()),
         events_(std::move(events)),
         max_payload_bytes_(max_payload_bytes) {}
@@ -190,13 +193,98 @@ class GrpcStream final
   absl::Status broken_ ABSL_GUARDED_BY(mutex_);
 };
 
+// One stream over several connections: a request takes the next one, whichever
+// chunk it is of. The end of one is the end of all.
+class StripedStream final : public ShardStream {
+ public:
+  StripedStream(std::shared_ptr<StreamRecord> record, StreamEvents events)
+      : ShardStream(std::move(record)) {
+    shared_->events = std::move(events);
+  }
+
+  void Start(const std::vector<std::shared_ptr<grpc::Channel>>& channels,
+             const ShardChannelOptions& options) {
+    {
+      absl::MutexLock lock(&shared_->mutex);
+      shared_->open = channels.size();
+    }
+    for (const auto& channel : channels) {
+      StreamEvents events;
+      events.on_reply = [shared = shared_](tensor::ReceivedReply reply) {
+        shared->events.on_reply(std::move(reply));
+      };
+      events.on_closed = [shared = shared_](const absl::Status& status) {
+        shared->OnClosed(status);
+      };
+      streams_.push_back(std::make_shared<GrpcStream>(
+          std::move(events), options.max_payload_bytes, record()));
+      streams_.back()->Start(channel, options);
+      shared_->Add(streams_.back());
+    }
+  }
+
+  void Send(const tensor::ChunkRequest& header,
+            tensor::ByteSpan payload) override {
+    streams_[next_.fetch_add(1, std::memory_order_relaxed) % streams_.size()]
+        ->Send(header, payload);
+  }
+
+  void Close() override {
+    for (const auto& stream : streams_) stream->Close();
+  }
+
+ private:
+  // What the stripes refer to: they may outlive this object.
+  struct Shared {
+    void Add(const std::shared_ptr<GrpcStream>& stream) {
+      {
+        absl::MutexLock lock(&mutex);
+        stripes.push_back(stream);
+        if (first.ok()) return;
+      }
+      stream->Close();
+    }
+
+    void OnClosed(const absl::Status& status) {
+      std::vector<std::weak_ptr<GrpcStream>> others;
+      bool last = false;
+      absl::Status why;
+      {
+        absl::MutexLock lock(&mutex);
+        if (first.ok()) first = status;
+        why = first;
+        others.swap(stripes);
+        last = --open == 0;
+      }
+      for (const auto& other : others) {
+        if (const auto stream = other.lock()) stream->Close();
+      }
+      if (last) events.on_closed(why);
+    }
+
+    StreamEvents events;
+    absl::Mutex mutex;
+    std::vector<std::weak_ptr<GrpcStream>> stripes ABSL_GUARDED_BY(mutex);
+    size_t open ABSL_GUARDED_BY(mutex) = 0;
+    absl::Status first ABSL_GUARDED_BY(mutex);
+  };
+
+  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  std::vector<std::shared_ptr<GrpcStream>> streams_;
+  std::atomic<uint32_t> next_{0};
+};
+
 class GrpcShardChannel final : public ShardChannel {
  public:
   explicit GrpcShardChannel(ShardChannelOptions options)
-      : options_(std::move(options)),
-        // Its own connection: another shard's tensors do not stand in its way.
-        channel_(net::Dial(options_.target, {.own_connection = true})),
-        stub_(v1::Shard::NewStub(channel_)) {}
+      : options_(std::move(options)) {
+    // Its own connections: another shard's tensors do not stand in their way.
+    for (uint32_t i = 0; i < options_.connections; ++i) {
+      channels_.push_back(
+          net::Dial(options_.target, {.own_connection = true}));
+    }
+    stub_ = v1::Shard::NewStub(channels_[0]);
+  }
 
   void Open(const v1::OpenRequest& request, absl::Time deadline,
             OpenDone done) override {
@@ -230,9 +318,16 @@ class GrpcShardChannel final : public ShardChannel {
   }
 
   std::shared_ptr<ShardStream> Connect(StreamEvents events) override {
-    auto stream = std::make_shared<GrpcStream>(std::move(events),
-                                               options_.max_payload_bytes);
-    stream->Start(channel_, options_);
+    auto record = std::make_shared<StreamRecord>(/*in_place=*/false);
+    if (channels_.size() == 1) {
+      auto stream = std::make_shared<GrpcStream>(
+          std::move(events), options_.max_payload_bytes, std::move(record));
+      stream->Start(channels_[0], options_);
+      return stream;
+    }
+    auto stream =
+        std::make_shared<StripedStream>(std::move(record), std::move(events));
+    stream->Start(channels_, options_);
     return stream;
   }
 
@@ -244,8 +339,8 @@ class GrpcShardChannel final : public ShardChannel {
   };
 
   const ShardChannelOptions options_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::Shard::Stub> stub_;
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  std::unique_ptr<v1::Shard::Stub> stub_;
   absl::Mutex mutex_;
   std::weak_ptr<OpenCall> open_ ABSL_GUARDED_BY(mutex_);
 };

@@ -3,11 +3,12 @@
 #include <CLI/CLI.hpp>
 
 #include "common/interrupt.h"
+#include "common/tuning.h"
 #include "common/version.h"
 #include "ps/ps_process.h"
 
 int main(int argc, char** argv) {
-  tfd::ps::TuneAllocator();
+  tfd::TuneForThroughput();
   tfd::Interrupt interrupt;
   CLI::App app("A parameter server of a tfd job. Agents start it.", "tfd-ps");
   app.set_version_flag("--version", tfd::kVersion);

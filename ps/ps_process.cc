@@ -1,6 +1,5 @@
 #include "ps/ps_process.h"
 
-#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -29,9 +28,6 @@ constexpr char kRole[] = "ps";
 constexpr int kTerminatedExitCode = 143;
 // A task that was told to stop is gone after a second, whatever hangs.
 constexpr absl::Duration kStopTimeout = absl::Milliseconds(900);
-constexpr int kMmapThresholdBytes = 1 << 30;
-constexpr int kTrimThresholdBytes = 0x7fffffff;
-constexpr int kTopPadBytes = 256 << 20;
 
 // Owns everything of one parameter server. Threads: this one (waits), the
 // shard's and the link's.
@@ -122,13 +118,6 @@ class PsProcess {
 };
 
 }  // namespace
-
-void TuneAllocator() {
-  mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
-  mallopt(M_TRIM_THRESHOLD, kTrimThresholdBytes);
-  mallopt(M_TOP_PAD, kTopPadBytes);
-  mallopt(M_ARENA_MAX, 1);
-}
 
 absl::Status RunParameterServer(const TaskEnvironment& environment,
                                 Interrupt* interrupt) {

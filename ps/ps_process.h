@@ -9,10 +9,6 @@
 
 namespace tfd::ps {
 
-// Makes malloc keep large blocks for reuse (a chunk is otherwise mapped and
-// unmapped for every message). First thing in main, before any thread.
-void TuneAllocator();
-
 // Serves until SIGTERM or SIGINT (Cancelled), or until something is wrong. A
 // parameter server never ends by itself.
 absl::Status RunParameterServer(const TaskEnvironment& environment,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -55,7 +56,9 @@ class StreamRecord {
 class ShardStream {
  public:
   explicit ShardStream(bool in_place)
-      : record_(std::make_shared<StreamRecord>(in_place)) {}
+      : ShardStream(std::make_shared<StreamRecord>(in_place)) {}
+  explicit ShardStream(std::shared_ptr<StreamRecord> record)
+      : record_(std::move(record)) {}
   virtual ~ShardStream() = default;
   // Never blocks. `payload` is read where it is, until it is on its way; after
   // the stream was closed the request is dropped.
@@ -77,6 +80,8 @@ struct ShardChannelOptions {
   uint64_t generation = 0;
   // Larger payloads in answers are refused.
   size_t max_payload_bytes = 0;
+  // Over sockets, requests are spread over so many connections.
+  uint32_t connections = 1;
   // Where a shard on this host hands out memory; see v1::Endpoint.
   std::string memory_path;
   // Where payloads lie. Outlives the channel.

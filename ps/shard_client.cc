@@ -35,6 +35,9 @@ absl::Status CheckOptions(const ExchangeOptions& options,
     return absl::InvalidArgumentError(absl::StrCat(
         "slot ", options.slot, ", but a step has ", layout.slots(), " slots"));
   }
+  if (options.connections < 1) {
+    return absl::InvalidArgumentError("connections: 0 is less than 1");
+  }
   if (!(options.top_k > 0 && options.top_k <= 1)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "top_k: ", options.top_k, " is not more than 0 and at most 1"));
@@ -122,6 +125,7 @@ absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
     channel.slot = options.slot;
     channel.generation = options.generation;
     channel.max_payload_bytes = layout.chunk_elements() * sizeof(float);
+    channel.connections = options.connections;
     std::unique_ptr<ShardChannel> over_sockets = MakeGrpcShardChannel(channel);
     if (shard.memory_path.empty() || memory.empty()) {
       channels.push_back(std::move(over_sockets));

@@ -85,6 +85,8 @@ struct ExchangeOptions {
   // is kept here and added to the next gradient. With less than 1 it is copied,
   // too.
   double top_k = 1;
+  // To each shard, where tensors go over sockets; at least 1.
+  uint32_t connections = 1;
   // Checksums on the payloads (for networks that one does not trust).
   bool checksums = false;
 };

@@ -5,11 +5,11 @@
 #include <iostream>
 
 #include "common/interrupt.h"
+#include "common/tuning.h"
 #include "worker/command_line.h"
-#include "worker/memory.h"
 
 int main(int argc, char** argv) {
-  tfd::worker::TuneAllocator();
+  tfd::TuneForThroughput();
   tfd::Interrupt interrupt;
   const int code = tfd::worker::Run(argc, argv, &interrupt);
   // Without the destructors of LibTorch's hundreds of libraries, which take

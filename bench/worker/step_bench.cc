@@ -22,8 +22,8 @@
 #include <string>
 #include <vector>
 
+#include "common/tuning.h"
 #include "ps/optimizer.h"
-#include "worker/memory.h"
 #include "worker/model.h"
 
 namespace tfd::worker {
@@ -154,7 +154,7 @@ BENCHMARK(BM_ScoreTfd)->DenseRange(0, kLastModel)->UseRealTime();
 }  // namespace tfd::worker
 
 int main(int argc, char** argv) {
-  tfd::worker::TuneAllocator();
+  tfd::TuneForThroughput();
   const char* threads = std::getenv("OMP_NUM_THREADS");
   tfd::worker::SetComputeThreads(threads == nullptr ? 1 : std::atoi(threads));
   benchmark::Initialize(&argc, argv);

@@ -52,11 +52,18 @@ inline v1::JobSpec TestSpec() {
 
 enum class TestTransport {
   kSockets,
+  // Over several connections.
+  kStripes,
   kMemory,
   // As all-reduce: worker i has shard i in its process, and reaches the others
   // through shared memory.
   kOwnShards,
 };
+
+inline bool InMemory(TestTransport transport) {
+  return transport == TestTransport::kMemory ||
+         transport == TestTransport::kOwnShards;
+}
 
 inline tensor::Layout TestLayout(
     int workers, int shards, uint64_t chunk_elements = 64,
@@ -133,7 +140,7 @@ class TestShard {
     auto server = net::Server::Start(options, {service_.get()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
-    if (transport_ == TestTransport::kSockets) return;
+    if (!InMemory(transport_)) return;
     auto shared =
         SharedShardServer::Start(memory_path(), kTestToken, host_.get());
     ASSERT_TRUE(shared.ok()) << shared.status();
@@ -241,7 +248,7 @@ inline ExchangeOptions TestExchangeOptions(const TestCluster& cluster,
   for (size_t i = 0; i < cluster.servers.size(); ++i) {
     TestShard& server = *cluster.servers[i];
     ShardAddress address = {server.host().options().task, server.target(), ""};
-    if (cluster.transport != TestTransport::kSockets) {
+    if (InMemory(cluster.transport)) {
       address.memory_path = server.memory_path();
     }
     options.shards.push_back(address);
@@ -255,6 +262,7 @@ inline ExchangeOptions TestExchangeOptions(const TestCluster& cluster,
     options.payload = exchange.payload();
     if (exchange.has_top_k()) options.top_k = exchange.top_k();
   }
+  if (cluster.transport == TestTransport::kStripes) options.connections = 3;
   options.total_steps = total_steps;
   options.steps_per_epoch = total_steps;
   options.records = 1000;

@@ -33,12 +33,14 @@ class TransportTest : public ::testing::TestWithParam<TestTransport> {
 
 std::string TransportName(
     const ::testing::TestParamInfo<TestTransport>& transport) {
-  const char* const names[] = {"Sockets", "Memory", "OwnShards"};
+  const char* const names[] = {"Sockets", "Stripes", "Memory",
+                               "OwnShards"};
   return names[static_cast<int>(transport.param)];
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TransportTest,
                          ::testing::Values(TestTransport::kSockets,
+                                           TestTransport::kStripes,
                                            TestTransport::kMemory,
                                            TestTransport::kOwnShards),
                          TransportName);

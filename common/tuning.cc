@@ -1,8 +1,10 @@
-#include "worker/memory.h"
+#include "common/tuning.h"
 
 #include <malloc.h>
 
-namespace tfd::worker {
+#include "absl/synchronization/mutex.h"
+
+namespace tfd {
 namespace {
 
 constexpr int kMmapThresholdBytes = 1 << 30;
@@ -12,11 +14,12 @@ constexpr int kTopPadBytes = 64 << 20;
 
 }  // namespace
 
-void TuneAllocator() {
+void TuneForThroughput() {
   mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
   mallopt(M_TRIM_THRESHOLD, kTrimThresholdBytes);
   mallopt(M_TOP_PAD, kTopPadBytes);
   mallopt(M_ARENA_MAX, 1);
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
-}  // namespace tfd::worker
+}  // namespace tfd
