@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from tfd.errors import InvalidError, NotFoundError
+from tfd.errors import InvalidError, UnavailableError
 
 _EXPECTED = (
     "; an address is HOST:PORT, e.g. 127.0.0.1:7070, or the path of a Unix "
@@ -85,7 +85,7 @@ def find_coordinator(
     state = _folder(variables, "XDG_STATE_HOME", ".local/state")
     if found := _from_background_cluster(state / "tfd/up/cluster.json"):
         return found
-    raise NotFoundError(
+    raise UnavailableError(
         "no coordinator is known: start one on this machine with `tfd up`, or "
         "name one with Client(\"HOST:PORT\"), TFD_COORDINATOR, or "
         f"`coordinator: HOST:PORT` in {config}"

@@ -130,4 +130,7 @@ def from_flight(error: pyarrow.ArrowException) -> TfdError:
     if found is None:
         raise error
     code = _FLIGHT_CODES.get(found["what"] or "", "UNKNOWN")
-    return of_code(code, _FLIGHT_NOISE.sub("", found["message"]))
+    message = _FLIGHT_NOISE.sub("", found["message"])
+    if code == "INTERNAL" and "RST_STREAM" in message:
+        code = "UNAVAILABLE"  # a connection that broke, and no answer
+    return of_code(code, message)

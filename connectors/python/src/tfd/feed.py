@@ -86,7 +86,8 @@ class Feed:
         self._timeout = timeout
         self._nodes = flight.Nodes(dataset.endpoints)
         self._progress = Progress(f"{dataset.job}/{dataset.dataset}")
-        # One more than are being pushed, so that nobody waits for the next.
+        # One more than are being pushed, so that nobody waits for the next. None is
+        # the end, which each thread leaves there for the others.
         self._queue: queue.Queue[tuple[int, pyarrow.Table] | None] = queue.Queue(1)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -116,12 +117,13 @@ class Feed:
             parts = self._cut(data, partitions, partition_rows)
             for number, table in enumerate(parts):
                 if number in known:
-                    _check_same(self._producer, number, known[number].rows, table)
+                    _check_rows(
+                        self._producer, number, known[number].rows, table.num_rows
+                    )
                     self._sealed[number] = known[number]
                 else:
                     self._offer((number, table))
-            for _ in threads:
-                self._offer(None)
+            self._offer(None)
             for thread in threads:
                 while thread.is_alive():
                     thread.join(_LOOK_SECONDS)
@@ -152,11 +154,10 @@ class Feed:
             return None
         there = self._partitions()
         rows = sum(partition.rows for partition in there.values())
-        if tables.is_one_piece(data) and tables.to_table(data).num_rows != rows:
+        if tables.is_one_piece(data) and tables.count_rows(data) != rows:
             raise errors.RefusedError(
                 f"producer {self._producer} has committed {rows} rows, and these data "
-                f"have {tables.to_table(data).num_rows}: for other data choose "
-                "another name"
+                f"have {tables.count_rows(data)}: for other data choose another name"
             )
         return FeedResult(self._producer, rows, len(there), rows, 0.0)
 
@@ -227,12 +228,20 @@ class Feed:
             except BaseException as error:  # the caller's thread raises it
                 self._error = self._error or error
                 return
+        self._end()
+
+    def _end(self) -> None:
+        """Leaves the end in the queue for the next thread."""
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            pass  # by another one
 
     def _push(self, number: int, table: pyarrow.Table) -> _Sealed:
         """Pushes a partition until it is sealed."""
         attempt = uuid.uuid4().hex
         path = ("jobs", self._dataset.job, self._dataset.dataset, self._producer)
-        path += (str(number), attempt)
+        path += (_name(number), attempt)
         each = tables.row_bytes(table)
         out = furthest = 0
         node: flight.Node | None = None
@@ -303,7 +312,7 @@ class Feed:
                     _check_rows(self._producer, number, other.rows, sealed.rows)
                     self._sealed[number] = other
         listed = [
-            {"partition": str(number), "attempt": sealed.attempt, "rows": sealed.rows}
+            {"partition": _name(number), "attempt": sealed.attempt, "rows": sealed.rows}
             for number, sealed in sorted(self._sealed.items())
         ]
         self._insist(
@@ -316,13 +325,11 @@ class Feed:
     def _abort(self, threads: Sequence[threading.Thread]) -> None:
         """Stops the threads, then drops what this producer has pushed."""
         self._stop.set()
-        while not self._queue.empty():
-            self._queue.get()
-        for _ in threads:
-            try:
-                self._queue.put_nowait(None)
-            except queue.Full:
-                break
+        try:
+            self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        self._end()
         # A seal behind the abort would begin the producer anew.
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in threads:
@@ -336,8 +343,9 @@ class Feed:
             pass
 
 
-def _check_same(producer: str, number: int, rows: int, table: pyarrow.Table) -> None:
-    _check_rows(producer, number, rows, table.num_rows)
+def _name(number: int) -> str:
+    """Of a partition. Training goes through them in the order of their names."""
+    return f"{number:06}"
 
 
 def _check_rows(producer: str, number: int, there: int, rows: int) -> None:

@@ -26,6 +26,9 @@ Data = Union[Rows, pyarrow.RecordBatchReader, pyarrow.dataset.Dataset, Iterable[
 
 # Smaller chunks are copied together: each costs a message of its own.
 _SMALL_CHUNK_BYTES = 64 << 10
+# Of files: so many rows at a time, and so many batches ahead of need.
+_READ_ROWS = 16384
+_READ_AHEAD = 4
 
 
 def _is_pandas(data: object) -> bool:
@@ -39,6 +42,15 @@ def is_one_piece(data: object) -> bool:
     return _is_pandas(data) or isinstance(
         data, (pyarrow.Table, pyarrow.RecordBatch, Mapping)
     )
+
+
+def count_rows(data: Any) -> int:
+    """Of one piece."""
+    if isinstance(data, (pyarrow.Table, pyarrow.RecordBatch)):
+        return int(data.num_rows)
+    if isinstance(data, Mapping):
+        return len(next(iter(data.values()), ()))
+    return len(data)
 
 
 def array_column(array: Any) -> pyarrow.Array:
@@ -84,23 +96,22 @@ def _from_columns(columns: Mapping[str, Any]) -> pyarrow.Table:
     return pyarrow.table(arrays)
 
 
-def _from_pandas(frame: Any) -> pyarrow.Table:
+def _from_pandas(frame: Any, names: Sequence[Any]) -> pyarrow.Table:
     # Arrow takes no column whose cells are arrays of several dimensions.
     nested = {
         name: _column(name, frame[name].to_numpy())
-        for name in frame.columns
+        for name in names
         if len(frame) and isinstance(frame[name].iloc[0], numpy.ndarray)
     }
-    plain = frame.drop(columns=list(nested))
+    plain = [name for name in names if name not in nested]
     try:
-        table = pyarrow.Table.from_pandas(plain, preserve_index=False)
+        # Not frame[plain], which copies.
+        table = pyarrow.Table.from_pandas(frame, columns=plain, preserve_index=False)
     except pyarrow.ArrowException as error:
         raise InvalidError(f"the DataFrame cannot become Arrow: {error}") from None
-    columns = {
-        str(name): nested[name] if name in nested else table[str(name)]
-        for name in frame.columns
-    }
-    return pyarrow.table(columns)
+    return pyarrow.table(
+        {str(name): nested[name] if name in nested else table[str(name)] for name in names}
+    )
 
 
 def to_table(data: Any, columns: Sequence[str] = ()) -> pyarrow.Table:
@@ -125,21 +136,24 @@ def to_table(data: Any, columns: Sequence[str] = ()) -> pyarrow.Table:
             f"table or batch, a dict of arrays, or an iterator of these{hint}"
         )
     if columns and all(name in names for name in columns):
-        wanted = list(columns)
-        if isinstance(data, Mapping):
-            data = {name: data[name] for name in wanted}
-        else:
-            data = data.select(wanted) if hasattr(data, "select") else data[wanted]
+        names = columns
     if isinstance(data, pyarrow.Table):
-        return data
-    return _from_columns(data) if isinstance(data, Mapping) else _from_pandas(data)
+        return data.select(list(names))
+    if isinstance(data, Mapping):
+        return _from_columns({name: data[name] for name in names})
+    return _from_pandas(data, list(names))
 
 
 def tables_of(data: Any, columns: Sequence[str] = ()) -> Iterator[pyarrow.Table]:
     """The pieces of any data, one after the other."""
     if isinstance(data, pyarrow.dataset.Dataset):
         there = columns and all(name in data.schema.names for name in columns)
-        data = data.to_batches(columns=list(columns) if there else None)
+        data = data.to_batches(
+            columns=list(columns) if there else None,
+            batch_size=_READ_ROWS,
+            batch_readahead=_READ_AHEAD,
+            fragment_readahead=1,
+        )
     if is_one_piece(data) or isinstance(data, (str, os.PathLike, numpy.ndarray)):
         data = [data]
     elif not isinstance(data, Iterable):
