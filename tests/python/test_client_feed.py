@@ -232,7 +232,9 @@ def test_a_partition_that_another_attempt_has_counts_as_pushed(
     coordinator.producers.clear()
     sealed, coordinator.partitions = coordinator.partitions, []
     coordinator.take = lambda *unused: coordinator.partitions.extend(sealed)
-    with pytest.raises(tfd.RefusedError, match="with 100 rows before, and now it has 99"):
+    with pytest.raises(
+        tfd.RefusedError, match="with 100 rows before, and now it has 99"
+    ):
         make_feed(coordinator).push(table.slice(0, 99))
 
 
@@ -280,8 +282,8 @@ def test_a_generator_is_not_held_in_memory(coordinator):
 
     result = make_feed(coordinator, parallel=2).push(stream(), partition_rows=50)
     assert result.partitions == 40
-    # Two are pushed, one waits, one is offered, and one is being made.
-    assert most <= 6, most
+    # Two are pushed, one waits for them, one is offered, and one is being made.
+    assert most <= 5
 
 
 def test_partitions_go_to_all_nodes_in_turn(start_feed, tmp_path):

@@ -114,3 +114,13 @@ def test_overrides_replace_fields():
     assert not found.HasField("seed")
     (problem,) = problems(spec, {"optimiser.lr": 1})
     assert "optimiser.lr" in problem
+
+
+def test_what_is_overridden_is_no_longer_wrong():
+    spec = {"data": {"train": {"path": "${NOPE}"}, "validation": {"path": "${NOPE}"}}}
+    train = {"data.train": {"format": "pushed"}}
+    (problem,) = problems(spec, train)
+    assert "data.validation.path" in problem
+    found = spec_file.load(spec, {**train, "data.validation": None})
+    assert found.data.train.format == 3
+    assert not found.data.HasField("validation")

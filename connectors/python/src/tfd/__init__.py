@@ -1,12 +1,5 @@
-"""tfd's Python client: submit jobs, follow them, push data into them.
-
-    import tfd
-
-    with tfd.Client() as client:
-        job = client.submit("mnist.yaml")
-        client.feed(job, "train", {"image": images, "label": labels})
-        print(client.wait(job).metrics)
-"""
+"""tfd's Python client: submits jobs, follows them, pushes data into them.
+docs/python.md shows how."""
 
 from tfd.client import Client
 from tfd.errors import (

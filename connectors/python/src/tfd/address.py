@@ -21,7 +21,7 @@ _HOST_AND_PORT = re.compile(r"(?:[^\s/,:\[\]]+|\[[^\s\]]+\]):(?P<port>\d{1,5})")
 
 
 def parse_address(text: str, source: str) -> str:
-    """"HOST:PORT" or "unix:PATH", which is also how gRPC wants it."""
+    """As gRPC wants it: HOST:PORT or unix:PATH."""
     if text.startswith(("/", _UNIX)):
         path = text.removeprefix(_UNIX).removeprefix("//")
         if path:
@@ -87,6 +87,6 @@ def find_coordinator(
         return found
     raise UnavailableError(
         "no coordinator is known: start one on this machine with `tfd up`, or "
-        "name one with Client(\"HOST:PORT\"), TFD_COORDINATOR, or "
+        'name one with Client("HOST:PORT"), TFD_COORDINATOR, or '
         f"`coordinator: HOST:PORT` in {config}"
     )

@@ -13,7 +13,7 @@ import grpc
 
 from tfd import errors, flight, spec_file
 from tfd.address import find_coordinator
-from tfd.feed import Data, Feed, FeedResult
+from tfd.feed import Feed, FeedResult
 from tfd.jobs import (
     Event,
     Job,
@@ -23,6 +23,7 @@ from tfd.jobs import (
     decode_job,
     decode_log_lines,
 )
+from tfd.tables import Data
 from tfd.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 # Of one call.
@@ -73,7 +74,8 @@ class Client:
         self.address = find_coordinator(address)
         self._token = token
         self._channel = grpc.insecure_channel(self.address, options=_CHANNEL_OPTIONS)
-        self._stub = coordinator_pb2_grpc.CoordinatorStub(self._channel)
+        make_stub: Callable[..., Any] = coordinator_pb2_grpc.CoordinatorStub
+        self._stub = make_stub(self._channel)
 
     def close(self) -> None:
         self._channel.close()
@@ -115,7 +117,8 @@ class Client:
     def jobs(self, active_only: bool = False) -> list[Job]:
         """All jobs, newest first; without their specs."""
         request = coordinator_pb2.ListJobsRequest(active_only=active_only)
-        return [decode_job(job) for job in self._call(self._stub.ListJobs, request).jobs]
+        answer = self._call(self._stub.ListJobs, request)
+        return [decode_job(job) for job in answer.jobs]
 
     def get(self, job: Job | str) -> Job:
         """A job as it is now."""
@@ -249,12 +252,13 @@ class Client:
                     yield message
                 return
             except grpc.RpcError as error:
-                code = error.code().name
-                if code == "DEADLINE_EXCEEDED":
+                if timeout is not None and errors.code_of(error) == "DEADLINE_EXCEEDED":
                     raise errors.DeadlineError(
-                        f"the {timeout} s that were given are over", code
+                        f"the {timeout:g} s that were given are over",
+                        "DEADLINE_EXCEEDED",
                     ) from None
-                if code != "UNAVAILABLE" or time.monotonic() > give_up:
+                away = errors.code_of(error) == "UNAVAILABLE"
+                if not away or time.monotonic() > give_up:
                     raise errors.from_grpc(error, self.address) from None
             finally:
                 # Also where the reader stops in the middle.

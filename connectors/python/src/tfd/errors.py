@@ -4,9 +4,8 @@ one place that knows gRPC's and Arrow Flight's exceptions."""
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import grpc
 import pyarrow
 
 if TYPE_CHECKING:
@@ -85,9 +84,14 @@ def no_coordinator(address: str, why: str) -> UnavailableError:
     )
 
 
-def from_grpc(error: grpc.RpcError, address: str) -> TfdError:
-    """What a call to the coordinator at `address` has raised."""
-    code, details = error.code().name, error.details() or "it says no more"
+def code_of(error: Any) -> str:
+    """The status code of what gRPC has raised."""
+    return str(error.code().name)
+
+
+def from_grpc(error: Any, address: str) -> TfdError:
+    """What a call to the coordinator at `address` has raised: a grpc.RpcError."""
+    code, details = code_of(error), error.details() or "it says no more"
     if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         return no_coordinator(address, details)
     return of_code(code, details)

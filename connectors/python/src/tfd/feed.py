@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import random
 import threading
@@ -168,21 +169,20 @@ class Feed:
         for partition in status["partitions"]:
             if partition["producer"] != self._producer:
                 continue
-            if not partition["partition"].isdecimal():
+            name = partition["partition"]
+            if not name.isdecimal():
                 raise errors.RefusedError(
-                    f"producer {self._producer} has a partition "
-                    f"\"{partition['partition']}\", which is none of this package's: "
-                    "choose another name"
+                    f'producer {self._producer} has a partition "{name}", which is '
+                    "none of this package's: choose another name"
                 )
-            found[int(partition["partition"])] = _Sealed(
-                int(partition["rows"]), partition["attempt"]
-            )
+            found[int(name)] = _Sealed(int(partition["rows"]), partition["attempt"])
         return found
 
     def _cut(
         self, data: Any, partitions: int | None, partition_rows: int | None
     ) -> Iterator[pyarrow.Table]:
-        for name, value in (("partitions", partitions), ("partition_rows", partition_rows)):
+        counts = {"partitions": partitions, "partition_rows": partition_rows}
+        for name, value in counts.items():
             if value is not None and value < 1:
                 raise errors.InvalidError(f"{name}={value}: it must be at least 1")
         if not tables.is_one_piece(data):
@@ -192,7 +192,9 @@ class Feed:
                     "an iterator give partition_rows"
                 )
             stream = tables.tables_of(data, self._columns)
-            return tables.cut(stream, partition_rows or _NO_LIMIT, _MOST_PARTITION_BYTES)
+            return tables.cut(
+                stream, partition_rows or _NO_LIMIT, _MOST_PARTITION_BYTES
+            )
         table = next(tables.tables_of(data, self._columns))
         if partitions is not None:
             return tables.split(table, partitions)
@@ -232,16 +234,15 @@ class Feed:
 
     def _end(self) -> None:
         """Leaves the end in the queue for the next thread."""
-        try:
+        with contextlib.suppress(queue.Full):  # where another one has
             self._queue.put_nowait(None)
-        except queue.Full:
-            pass  # by another one
 
     def _push(self, number: int, table: pyarrow.Table) -> _Sealed:
         """Pushes a partition until it is sealed."""
         attempt = uuid.uuid4().hex
-        path = ("jobs", self._dataset.job, self._dataset.dataset, self._producer)
-        path += (_name(number), attempt)
+        dataset = self._dataset
+        path = ("jobs", dataset.job, dataset.dataset, self._producer)
+        path_of_attempt = (*path, _name(number), attempt)
         each = tables.row_bytes(table)
         out = furthest = 0
         node: flight.Node | None = None
@@ -264,7 +265,8 @@ class Feed:
             nonlocal node
             node = self._nodes.get(number, broken=node)
             return _Sealed(
-                flight.put(node, path, table, self._timeout, on_rows), attempt
+                flight.put(node, path_of_attempt, table, self._timeout, on_rows),
+                attempt,
             )
 
         try:
@@ -325,22 +327,17 @@ class Feed:
     def _abort(self, threads: Sequence[threading.Thread]) -> None:
         """Stops the threads, then drops what this producer has pushed."""
         self._stop.set()
-        try:
+        with contextlib.suppress(queue.Empty):
             self._queue.get_nowait()
-        except queue.Empty:
-            pass
         self._end()
         # A seal behind the abort would begin the producer anew.
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
-        try:
+        # The cause is raised already; and what is not committed counts for nothing.
+        with contextlib.suppress(errors.TfdError):
             self._dataset.act("abort", producer=self._producer)
-        except errors.TfdError:
-            # The cause is raised already; and what is not committed counts for
-            # nothing.
-            pass
 
 
 def _name(number: int) -> str:

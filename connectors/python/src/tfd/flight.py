@@ -3,6 +3,7 @@ coordinator, and one DoPut per try to push a partition."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -128,14 +129,10 @@ def _abandon(writer: flight.FlightStreamWriter) -> None:
     """Ends a stream so that its partition is not sealed. Only the feed's refusal
     does that: closing the writer, or leaving it to the garbage collector, says that
     all is written."""
-    try:
+    with contextlib.suppress(pyarrow.ArrowException):  # It may have ended.
         writer.write_metadata(b"abandoned: this is no offset")
-    except pyarrow.ArrowException:
-        pass  # It has ended already.
-    try:
+    with contextlib.suppress(pyarrow.ArrowException):
         writer.close()
-    except pyarrow.ArrowException:
-        pass
 
 
 def put(

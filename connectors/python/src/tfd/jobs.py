@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf import json_format, timestamp_pb2
+from google.protobuf import json_format
 
 from tfd.v1 import coordinator_pb2, job_pb2
 
@@ -208,8 +208,10 @@ class LogLine:
 def _time(message: Any, name: str) -> datetime.datetime | None:
     if not message.HasField(name):
         return None
-    time: timestamp_pb2.Timestamp = getattr(message, name)
-    return time.ToDatetime(tzinfo=datetime.timezone.utc)
+    time: datetime.datetime = getattr(message, name).ToDatetime(
+        tzinfo=datetime.timezone.utc
+    )
+    return time
 
 
 def _exit(message: Any) -> Exit | None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from tfd.errors import InvalidError, NotFoundError
@@ -25,6 +25,8 @@ _BYTE_UNITS = {
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40},
 }
 _MILLISECONDS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+# A FieldDescriptor; each implementation of Protobuf has one of its own.
+Field = Any
 _WHOLE_TYPES = {
     FieldDescriptor.CPPTYPE_INT32,
     FieldDescriptor.CPPTYPE_INT64,
@@ -65,6 +67,8 @@ def load(
     filler = _Filler(variables, folder, problems)
     filler.fill_message(tree, "", message)
     for field, value in (overrides or {}).items():
+        # What is replaced is no longer wrong in the text.
+        problems[:] = [p for p in problems if not _is_in(p[0], field)]
         filler.override(field, value, message)
     if problems:
         lines = []
@@ -83,6 +87,11 @@ def _position(field: str, positions: Positions) -> tuple[int, int] | None:
     return positions.get(field)
 
 
+def _is_in(field: str, other: str) -> bool:
+    """Whether a field is the other one, or a part of it."""
+    return field == other or field.startswith((f"{other}.", f"{other}["))
+
+
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
@@ -96,7 +105,7 @@ def _read(path: str) -> str:
         raise InvalidError(f"{path} cannot be read: {error}") from None
 
 
-def _rules(field: FieldDescriptor) -> Any:
+def _rules(field: Field) -> Any:
     return field.GetOptions().Extensions[options_pb2.rules]
 
 
@@ -165,7 +174,7 @@ class _Filler:
             self.fill_message({last: value}, ".".join(parents), message)
 
     def _fill_field(
-        self, value: Any, path: str, field: FieldDescriptor, message: Message
+        self, value: Any, path: str, field: Field, message: Message
     ) -> None:
         target = getattr(message, field.name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
@@ -180,9 +189,7 @@ class _Filler:
             except (_Wrong, ValueError) as wrong:
                 self._report(path, str(wrong))
 
-    def _fill_map(
-        self, value: Any, path: str, field: FieldDescriptor, target: Any
-    ) -> None:
+    def _fill_map(self, value: Any, path: str, field: Field, target: Any) -> None:
         if not isinstance(value, Mapping):
             self._report(path, "takes names with values; write {NAME: VALUE}")
             return
@@ -193,11 +200,9 @@ class _Filler:
             except _Wrong as wrong:
                 self._report(f"{path}.{name}", str(wrong))
 
-    def _fill_list(
-        self, value: Any, path: str, field: FieldDescriptor, target: Any
-    ) -> None:
+    def _fill_list(self, value: Any, path: str, field: Field, target: Any) -> None:
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-            self._report(path, f"takes a list; write [{value}]")
+            self._report(path, f"takes a list; write [{value!s}]")
             return
         for number, item in enumerate(value):
             at = f"{path}[{number}]"
@@ -209,7 +214,7 @@ class _Filler:
             except (_Wrong, ValueError) as wrong:
                 self._report(at, str(wrong))
 
-    def _scalar(self, value: Any, field: FieldDescriptor) -> Any:
+    def _scalar(self, value: Any, field: Field) -> Any:
         if not _is_scalar(value):
             given = "nothing" if value is None else f"a {type(value).__name__}"
             raise _Wrong(f"takes one value, and there is {given}")
@@ -246,20 +251,24 @@ class _Filler:
             return text
         if text == "~" or text.startswith("~/"):
             text = self._variables.get("HOME", "~") + text[1:]
-        if not text or "://" in text:
+        if not text or text.startswith("/") or "://" in text:
             return text
         folder = self._folder if rules.spec_path else os.getcwd()
         return os.path.normpath(os.path.join(folder, text))
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def _is_repeated(field: Field) -> bool:
+    # Protobuf 6.31 has deprecated `label`, and 5 has nothing else.
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
     return bool(field.label == FieldDescriptor.LABEL_REPEATED)
 
 
-def _scalar_field(descriptor: Descriptor) -> FieldDescriptor | None:
+def _scalar_field(descriptor: Any) -> Field | None:
     """The field that a scalar in the message's place fills."""
     rules = descriptor.GetOptions().Extensions[options_pb2.message_rules]
-    return descriptor.fields_by_name.get(rules.scalar_field)
+    found: Field = descriptor.fields_by_name.get(rules.scalar_field)
+    return found
 
 
 def _hint(name: str, names: list[str]) -> str:
@@ -267,7 +276,7 @@ def _hint(name: str, names: list[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"there is {', '.join(names)}"
 
 
-def _enum(text: str, field: FieldDescriptor) -> int:
+def _enum(text: str, field: Field) -> int:
     # The names in the YAML; 0 stands for "not given".
     values = {v.name.lower(): v.number for v in field.enum_type.values if v.number}
     if text in values:
@@ -293,7 +302,9 @@ def _whole(text: str, quantity: int) -> int:
             raise _Wrong(f'"{text}" is not a size such as 512MiB')
         unit = _BYTE_UNITS[found[2].lower()]
         # Whole numbers stay exact beyond what a float holds.
-        return int(found[1]) * unit if found[1].isdigit() else round(_real(found[1]) * unit)
+        if found[1].isdigit():
+            return int(found[1]) * unit
+        return round(_real(found[1]) * unit)
     if quantity == options_pb2.DURATION_MS and not re.fullmatch(r"\d+", text):
         parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|ms|s|m|h)", text)
         if not parts or "".join(n + unit for n, unit in parts) != text:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
 #: One piece of data: rows with named columns.
-Rows = Union[
-    pyarrow.Table, pyarrow.RecordBatch, "pandas.DataFrame", Mapping[str, Any]
-]
+Rows = Union[pyarrow.Table, pyarrow.RecordBatch, "pandas.DataFrame", Mapping[str, Any]]
 #: What `feed` takes: rows, or something that gives one piece after the other.
 Data = Union[Rows, pyarrow.RecordBatchReader, pyarrow.dataset.Dataset, Iterable[Rows]]
 
@@ -110,7 +108,10 @@ def _from_pandas(frame: Any, names: Sequence[Any]) -> pyarrow.Table:
     except pyarrow.ArrowException as error:
         raise InvalidError(f"the DataFrame cannot become Arrow: {error}") from None
     return pyarrow.table(
-        {str(name): nested[name] if name in nested else table[str(name)] for name in names}
+        {
+            str(name): nested[name] if name in nested else table[str(name)]
+            for name in names
+        }
     )
 
 
@@ -177,7 +178,8 @@ def _describe(schema: pyarrow.Schema) -> str:
 
 
 def row_bytes(table: pyarrow.Table) -> float:
-    return max(1.0, table.nbytes / max(1, table.num_rows))
+    each: float = table.nbytes / max(1, table.num_rows)
+    return max(1.0, each)
 
 
 def split(table: pyarrow.Table, parts: int) -> Iterator[pyarrow.Table]:
