@@ -55,7 +55,7 @@ optimizer: adam
 tasks:
   ps: &ps {count: 2, cpus: 5e-1, memory: 1.5GiB}
   worker: {<<: *ps, memory: 2gb, count: 1}
-  evaluator: {}
+  evaluator: {memory: 0.001tb}
 data:
   train:
     format: pushed

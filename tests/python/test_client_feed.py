@@ -245,6 +245,10 @@ def test_a_second_run_pushes_only_what_is_missing(feed, coordinator):
     coordinator.take(feed, 2)
     coordinator.producers["me"] = False  # as if it had been killed before its commit
     coordinator.calls.clear()
+    # Other data are refused, and what is there stays.
+    with pytest.raises(tfd.RefusedError, match="250 rows before, and now it has 100"):
+        make_feed(coordinator).push(iter(first), partition_rows=100)
+    assert "abort" not in coordinator.kinds()
     result = make_feed(coordinator).push(iter(first), partition_rows=250)
     assert (result.rows, result.partitions, result.rows_before) == (1000, 4, 500)
     coordinator.take(feed, 2)
@@ -311,10 +315,17 @@ def test_what_is_away_for_too_long_is_named():
     assert coordinator.asked > 1 and coordinator.kinds() == ["begin", "abort"]
 
 
-def test_a_feed_that_hangs_is_given_up(feed, coordinator):
-    feed.process.send_signal(signal.SIGSTOP)
+def test_a_feed_that_hangs_is_given_up(feed, coordinator, on_rows):
+    def stop(partition, rows):
+        if rows > 0:
+            feed.process.send_signal(signal.SIGSTOP)
+
+    on_rows(stop)
+    begin = time.monotonic()
     with pytest.raises(tfd.TfdError, match="got no further for 0.5 s"):
         make_feed(coordinator, timeout=0.5).push(random_images(10))
+    # And not because the connection is found dead some day.
+    assert time.monotonic() - begin < 15
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,10 @@ class FeedResult:
     seconds: float
 
 
+class _OtherDataError(errors.RefusedError):
+    """The data are not those of an earlier run with this producer's name."""
+
+
 class _Stopped(Exception):
     """The feed is being given up."""
 
@@ -63,7 +67,9 @@ class Feed:
       the rows that are in the node's spool; so no row comes twice. A partition is
       kept in memory until it is sealed.
     - `timeout` is how long it goes on without any progress: a node or the
-      coordinator that is away, a job that does not start.
+      coordinator that is away, a job that does not start. (A node that stops
+      reading in the middle of a batch is noticed by its connection only, which
+      takes 20 s more.)
     - On an exception (Ctrl-C as well) all that this producer has pushed is dropped.
     - A `producer` that is named may be run again with the same data: what is
       sealed or committed is not pushed again. Not two at a time.
@@ -103,16 +109,16 @@ class Feed:
     ) -> FeedResult:
         """Pushes and commits. The rows go into `partitions` parts, or into parts of
         `partition_rows`; absent: of 4 to 64 MiB."""
-        there = self._begin(data)
+        there = self._committed_before(data)
         if there is not None:
             return there
-        known = self._partitions()
-        before = sum(partition.rows for partition in known.values())
         threads = [
             threading.Thread(target=self._work, name=f"tfd-feed-{n}", daemon=True)
             for n in range(self._parallel)
         ]
         try:
+            self._insist(lambda: self._dataset.act("begin", producer=self._producer))
+            known = self._partitions()
             for thread in threads:
                 thread.start()
             parts = self._cut(data, partitions, partition_rows)
@@ -131,8 +137,13 @@ class Feed:
                     self._look()
             self._look()
             rows = self._commit()
-        except BaseException:
-            self._abort(threads)
+        except BaseException as error:
+            self._stop_threads(threads)
+            # What an earlier run has pushed is not dropped because this one was
+            # given other data.
+            if not isinstance(error, _OtherDataError):
+                with contextlib.suppress(errors.TfdError):
+                    self._dataset.act("abort", producer=self._producer)
             raise
         finally:
             self._progress.finish()
@@ -140,18 +151,17 @@ class Feed:
             producer=self._producer,
             rows=rows,
             partitions=len(self._sealed),
-            rows_before=before,
+            rows_before=sum(partition.rows for partition in known.values()),
             seconds=self._progress.seconds,
         )
 
-    def _begin(self, data: Any) -> FeedResult | None:
-        """Announces the producer; gives what it has committed in an earlier run."""
+    def _committed_before(self, data: Any) -> FeedResult | None:
+        """What this producer has committed in an earlier run, if it has."""
         status = self._insist(lambda: self._dataset.act("status"))
         committed = any(
             p["name"] == self._producer and p["committed"] for p in status["producers"]
         )
         if not committed:
-            self._insist(lambda: self._dataset.act("begin", producer=self._producer))
             return None
         there = self._partitions()
         rows = sum(partition.rows for partition in there.values())
@@ -324,20 +334,16 @@ class Feed:
         )
         return sum(sealed.rows for sealed in self._sealed.values())
 
-    def _abort(self, threads: Sequence[threading.Thread]) -> None:
-        """Stops the threads, then drops what this producer has pushed."""
+    def _stop_threads(self, threads: Sequence[threading.Thread]) -> None:
+        """Before an abort: a seal behind it would begin the producer anew."""
         self._stop.set()
         with contextlib.suppress(queue.Empty):
             self._queue.get_nowait()
         self._end()
-        # A seal behind the abort would begin the producer anew.
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
-        # The cause is raised already; and what is not committed counts for nothing.
-        with contextlib.suppress(errors.TfdError):
-            self._dataset.act("abort", producer=self._producer)
 
 
 def _name(number: int) -> str:
@@ -348,7 +354,7 @@ def _name(number: int) -> str:
 def _check_rows(producer: str, number: int, there: int, rows: int) -> None:
     """Of a partition that an earlier run has sealed."""
     if there != rows:
-        raise errors.RefusedError(
+        raise _OtherDataError(
             f"producer {producer} has pushed partition {number} with {there} rows "
             f"before, and now it has {rows}: run it again with the same data and the "
             "same partitions, or choose another name"
