@@ -1,0 +1,7 @@
+"""`python -m tfd`."""
+
+import sys
+
+from tfd.command import main
+
+sys.exit(main())
