@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "ps/upstream.h"
 #include "tensor/accumulate.h"
 
 namespace tfd::ps {
@@ -58,16 +59,31 @@ Chunk::Chunk(const ChunkContext* context, uint32_t number,
           ParameterRef::InWorker(context_->pool, version, range));
     }
   }
+  if (context_->upstream != nullptr) {
+    // It has written them where FreeBuffer finds the first room.
+    current_ = FreeBuffer();
+    step_.store(context_->upstream->step(), std::memory_order_release);
+    initialised_.store(true, std::memory_order_release);
+    return;
+  }
   for (size_t i = 0; i < context_->optimizer->state_names().size(); ++i) {
     state_.push_back(tensor::FloatBuffer::Zeros(range.elements()));
   }
 }
 
 void Chunk::Deliver(tensor::ReceivedRequest request, ReplyCallback reply) {
+  Deliver(Item{std::move(request), std::move(reply)});
+}
+
+void Chunk::DeliverUpstream(const absl::Status& status) {
+  Deliver(Item{{}, nullptr, status});
+}
+
+void Chunk::Deliver(Item arrived) {
   std::vector<Item> items;
   {
     absl::MutexLock lock(&mutex_);
-    inbox_.push_back({std::move(request), std::move(reply)});
+    inbox_.push_back(std::move(arrived));
     if (owned_) return;
     owned_ = true;
     items.swap(inbox_);
@@ -85,6 +101,7 @@ void Chunk::Deliver(tensor::ReceivedRequest request, ReplyCallback reply) {
 }
 
 void Chunk::Process(Item item) {
+  if (item.upstream.has_value()) return TakeUpstream(*item.upstream);
   switch (item.request.header.kind) {
     case v1::INIT:
       return Init(item.request, item.reply);
@@ -172,7 +189,8 @@ void Chunk::Push(tensor::ReceivedRequest request, ReplyCallback reply) {
   slot.push_reply = std::move(reply);
   ++given_;
   const bool sends_buffers = header.slot == 0 && trained_ < range_.elements();
-  if (context_->deterministic || request.payload.in_place() || sends_buffers) {
+  if (context_->deterministic || context_->upstream != nullptr ||
+      request.payload.in_place() || sends_buffers) {
     slot.held = std::move(request);
   } else {
     Sum(slot.weight, request);
@@ -283,6 +301,7 @@ uint64_t Chunk::NextCheckpoint() const {
 }
 
 void Chunk::CompleteStep() {
+  if (context_->upstream != nullptr) return GiveUpstream();
   double total_weight = total_weight_;
   for (const Slot& slot : slots_) total_weight += slot.weight;
   if (total_weight > 0) {
@@ -291,13 +310,15 @@ void Chunk::CompleteStep() {
   } else {
     KeepParameters();
   }
+  EndStep();
+}
+
+void Chunk::EndStep() {
   for (Slot& slot : slots_) slot.held = {};
   step_.fetch_add(1, std::memory_order_release);
   total_weight_ = 0;
   given_ = 0;
-  const auto now = static_cast<int64_t>(step());
-  const bool checkpoint = IsCheckpointStep(
-      now, context_->checkpoint_every_steps, context_->total_steps);
+  const bool checkpoint = IsCheckpoint();
   AnswerStep();
   // After the answers, so that the copies are not waited for; before any push
   // of the next step, since this thread owns the chunk.
@@ -337,15 +358,20 @@ void Chunk::AnswerStep() {
       reply(ParametersReply(v1::PUSH, number, now, parameters));
     }
   };
-  if (IsCheckpointStep(static_cast<int64_t>(now),
-                       context_->checkpoint_every_steps,
-                       context_->total_steps)) {
+  if (IsCheckpoint()) {
     context_->snapshots->WhenThereIsRoom(static_cast<int64_t>(now),
                                          std::move(answer));
   } else {
     answer();
   }
   AnswerPulls();
+}
+
+bool Chunk::IsCheckpoint() const {
+  return context_->upstream == nullptr &&
+         IsCheckpointStep(static_cast<int64_t>(step()),
+                          context_->checkpoint_every_steps,
+                          context_->total_steps);
 }
 
 void Chunk::TakeSnapshot() {

@@ -24,6 +24,8 @@
 
 namespace tfd::ps {
 
+class Upstream;
+
 // What a chunk answers; parameters where there are some to give.
 struct ShardReply {
   tensor::ChunkReply header;
@@ -41,6 +43,9 @@ struct ChunkContext {
   const Optimizer* optimizer = nullptr;
   v1::OptimizerSpec optimizer_spec;
   SnapshotSink* snapshots = nullptr;
+  // In the leader of a node: who applies the sums. The optimizer is not used
+  // then, nor are there snapshots.
+  Upstream* upstream = nullptr;
   std::shared_ptr<ParameterPool> pool;
   // For messages: which parameter a number belongs to.
   const tensor::Layout* layout = nullptr;
@@ -82,6 +87,10 @@ class Chunk {
   // `request` is valid in itself (see Shard::Handle).
   void Deliver(tensor::ReceivedRequest request, ReplyCallback reply);
 
+  // What came back for the sum that was given upstream: the next parameters are
+  // in the worker's other version, or why they are not.
+  void DeliverUpstream(const absl::Status& status);
+
   // Before any Deliver.
   absl::Status Restore(const tensor::CheckpointReader& checkpoint);
 
@@ -100,6 +109,8 @@ class Chunk {
   struct Item {
     tensor::ReceivedRequest request;
     ReplyCallback reply;
+    // Instead of a request: an answer from upstream.
+    std::optional<absl::Status> upstream = std::nullopt;
   };
   // A seat of the step that is being summed; without bsp, one that is at a step
   // of its own.
@@ -111,13 +122,15 @@ class Chunk {
     bool given = false;
     double weight = 0;
     // What is summed when the step is complete: all of it where it lies in the
-    // worker's memory, where the sum has to be in the order of slots, or where
-    // there are buffers in it.
+    // worker's memory, where the sum has to be in the order of slots or is given
+    // upstream, or where there are buffers in it.
     tensor::ReceivedRequest held;
     ReplyCallback push_reply;
     ReplyCallback pull_reply;
     uint64_t pull_step = 0;
   };
+
+  void Deliver(Item arrived);
 
   // All below are called by the one thread that owns the chunk at the time.
   void Process(Item item);
@@ -131,6 +144,9 @@ class Chunk {
   uint64_t NextCheckpoint() const;
   void Sum(double weight, const tensor::ReceivedRequest& push);
   void CompleteStep();
+  void EndStep();
+  void GiveUpstream();
+  void TakeUpstream(const absl::Status& status);
   absl::Status Update(uint64_t step, double total_weight);
   void KeepParameters();
   absl::Status SumAndCheck();
@@ -140,6 +156,8 @@ class Chunk {
   absl::Status NotFinite(size_t element) const;
   void Break(const absl::Status& status);
   void AnswerStep();
+  // The parameters after step_ steps are one.
+  bool IsCheckpoint() const;
   void TakeSnapshot();
   void AnswerPulls();
   void Refuse(const tensor::ChunkRequest& request, const ReplyCallback& reply,

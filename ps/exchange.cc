@@ -184,8 +184,8 @@ tensor::ChunkRequest ExchangeImpl::RequestFor(uint32_t chunk) const {
   request.payload_type = chunks_[chunk].payload.type;
   request.entries = chunks_[chunk].payload.entries;
   if (round_.kind == v1::PUSH) {
-    request.idle = round_.info.idle;
-    request.weight = round_.info.idle ? 0 : round_.info.weight;
+    request.idle = round_.info.idle || chunks_[chunk].payload.bytes.empty();
+    request.weight = request.idle ? 0 : round_.info.weight;
     request.batch = round_.info.batch;
   }
   return request;
@@ -446,6 +446,16 @@ absl::Status ExchangeImpl::WaitStep(absl::Time deadline) {
   ++next_step_;
   version_ = 1 - version_;
   return absl::OkStatus();
+}
+
+void ExchangeImpl::Cancel(const absl::Status& why) {
+  absl::MutexLock lock(&mutex_);
+  Fail(why);
+}
+
+std::string ExchangeImpl::WaitsFor() const {
+  absl::MutexLock lock(&mutex_);
+  return round_.active ? DescribeWait(absl::Now()) : std::string();
 }
 
 ExchangeStats ExchangeImpl::stats() const {

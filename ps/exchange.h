@@ -41,6 +41,8 @@ class ExchangeImpl final : public Exchange {
   absl::Status PushChunk(uint32_t chunk, const float* gradient) override;
   absl::Status PushAll(const float* gradient) override;
   absl::Status WaitStep(absl::Time deadline) override;
+  void Cancel(const absl::Status& why) override;
+  std::string WaitsFor() const override;
   ExchangeStats stats() const override;
 
  private:

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "common/units.h"
 #include "ps/exchange.h"
+#include "ps/node_plan.h"
 
 namespace tfd::ps {
 namespace {
@@ -58,7 +59,11 @@ std::string ExchangeImpl::DescribeWait(absl::Time now) const {
     if (link.link == Link::kConnected) {
       absl::StrAppend(&wait, " (connected; another worker has not ",
                       round_.kind == v1::PUSH ? "pushed its part" : "begun",
-                      " yet)");
+                      " yet",
+                      layout_.group().name() == kNodeGroup
+                          ? ", or a shard of the job has not answered the node"
+                          : "",
+                      ")");
     } else {
       absl::StrAppend(&wait, " (out of reach for ",
                       tfd::FormatDuration(now - link.lost_since), ": ",

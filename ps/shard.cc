@@ -22,6 +22,14 @@ absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(
     return absl::InvalidArgumentError(absl::StrCat(
         "total_steps: ", options.total_steps, "; there is nothing to train"));
   }
+  if (options.upstream != nullptr &&
+      (options.worker_parameters == nullptr || layout.shards() != 1 ||
+       options.strategy.sync() != v1::StrategySpec::BSP ||
+       options.payload != tensor::NumberType::kFloat32)) {
+    return absl::InvalidArgumentError(
+        "the workers of a node sum in one of them, with bsp, as float32, where "
+        "it has its parameters");
+  }
   TFD_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer,
                        MakeOptimizer(options.optimizer));
   return std::unique_ptr<Shard>(
@@ -34,6 +42,7 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
   context_.optimizer = optimizer_.get();
   context_.optimizer_spec = options_.optimizer;
   context_.snapshots = snapshots;
+  context_.upstream = options_.upstream;
   context_.layout = &layout_;
   context_.nan = options_.nan;
   if (options_.strategy.sync() != v1::StrategySpec::SYNC_UNSPECIFIED) {
@@ -103,6 +112,10 @@ void Shard::Handle(tensor::ReceivedRequest request, ReplyCallback reply) {
   }
   Chunk& chunk = *chunks_[request.header.chunk / layout_.shards()];
   chunk.Deliver(std::move(request), std::move(reply));
+}
+
+void Shard::HandleUpstream(uint32_t chunk, const absl::Status& status) {
+  chunks_[chunk]->DeliverUpstream(status);
 }
 
 absl::Status Shard::Check(const tensor::ReceivedRequest& request) const {

@@ -39,6 +39,9 @@ struct ShardOptions {
   // Of the worker in this process: where its own chunks are kept in bsp, as
   // float32. May be null.
   std::shared_ptr<const tensor::ParameterVersions> worker_parameters;
+  // In the leader of a node: who applies the sums. Outlives the shard's
+  // requests; needs worker_parameters, bsp and float32.
+  Upstream* upstream = nullptr;
 };
 
 // Thread-safe; requests for different chunks go on in parallel.
@@ -58,6 +61,9 @@ class Shard {
   // complete, here or on another thread. A request that is wrong in itself, or
   // of another generation, is refused by an answer that names the field.
   void Handle(tensor::ReceivedRequest request, ReplyCallback reply);
+
+  // An answer from options().upstream.
+  void HandleUpstream(uint32_t chunk, const absl::Status& status);
 
   // The number of steps that every chunk has applied, of all slots and of one.
   int64_t step() const;

@@ -54,6 +54,20 @@ absl::Status CheckOptions(const ExchangeOptions& options,
 
 }  // namespace
 
+absl::StatusOr<ShardAddress> ShardAddressOf(const v1::Member& member,
+                                            Transport transport) {
+  v1::Endpoint endpoint = member.endpoint();
+  if (transport == v1::ExchangeSpec::TCP) endpoint.clear_unix_path();
+  absl::StatusOr<std::string> target = net::DialTarget(endpoint);
+  if (!target.ok()) return Annotate(target.status(), member.task());
+  ShardAddress address = {member.task(), *std::move(target), ""};
+  if (transport == v1::ExchangeSpec::AUTO &&
+      endpoint.host_id() == net::HostId()) {
+    address.memory_path = endpoint.memory_path();
+  }
+  return address;
+}
+
 absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
     const v1::Membership& membership, absl::string_view role,
     Transport transport) {
@@ -67,17 +81,7 @@ absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
       return absl::InvalidArgumentError(absl::StrCat(
           "the membership has a task of a strange name: ", member.task()));
     }
-    v1::Endpoint endpoint = member.endpoint();
-    if (transport == v1::ExchangeSpec::TCP) endpoint.clear_unix_path();
-    absl::StatusOr<std::string> target = net::DialTarget(endpoint);
-    if (!target.ok()) return Annotate(target.status(), member.task());
-    ShardAddress& address = by_number[number];
-    address.task = member.task();
-    address.target = *std::move(target);
-    if (transport == v1::ExchangeSpec::AUTO &&
-        endpoint.host_id() == net::HostId()) {
-      address.memory_path = endpoint.memory_path();
-    }
+    TFD_ASSIGN_OR_RETURN(by_number[number], ShardAddressOf(member, transport));
   }
   std::vector<ShardAddress> shards;
   shards.reserve(by_number.size());

@@ -45,8 +45,11 @@ struct ShardAddress {
 // others leave out what is faster, for measurements and tests.
 using Transport = v1::ExchangeSpec::Transport;
 
-// The tasks of `role` of a membership, in the order of their numbers, each with
-// the target to dial from here.
+// The target to dial a member from here.
+absl::StatusOr<ShardAddress> ShardAddressOf(const v1::Member& member,
+                                            Transport transport);
+
+// The tasks of `role` of a membership, in the order of their numbers.
 absl::StatusOr<std::vector<ShardAddress>> ShardAddresses(
     const v1::Membership& membership, absl::string_view role,
     Transport transport);
@@ -159,7 +162,8 @@ class Exchange {
 
   // The gradient of one chunk (layout.ChunkRange(chunk).elements() floats) is
   // ready. Never blocks and, as float32, copies nothing: `gradient` stays as it
-  // is until WaitStep has returned. Once per chunk and step.
+  // is until WaitStep has returned. Once per chunk and step. Null: there is
+  // nothing to give for this chunk.
   virtual absl::Status PushChunk(uint32_t chunk, const float* gradient) = 0;
   // Every chunk of this step that has not been pushed, from the flat gradient
   // (layout.elements() floats).
@@ -170,6 +174,11 @@ class Exchange {
   // DeadlineExceeded names the shards, the step and the chunks it waits for; it
   // may be called again.
   virtual absl::Status WaitStep(absl::Time deadline) = 0;
+
+  // Whoever waits is woken, and everything from now on returns `why`.
+  virtual void Cancel(const absl::Status& why) = 0;
+  // Whom the step under way waits for, in words; empty where none is.
+  virtual std::string WaitsFor() const = 0;
 
   virtual ExchangeStats stats() const = 0;
 

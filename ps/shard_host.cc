@@ -38,6 +38,13 @@ ShardHost::ShardHost(ShardHostOptions options,
 ShardHost::~ShardHost() {
   Stop();
   thread_.join();
+  std::unique_ptr<Upstream> upstream;
+  {
+    absl::MutexLock lock(&mutex_);
+    upstream = std::move(upstream_);
+  }
+  // Calls the shard no more once it is gone.
+  upstream.reset();
 }
 
 void ShardHost::Stop() {
@@ -56,9 +63,15 @@ void ShardHost::SetWorkerParameters(
   worker_parameters_ = std::move(parameters);
 }
 
+void ShardHost::SetUpstream(std::unique_ptr<Upstream> upstream) {
+  absl::MutexLock lock(&mutex_);
+  upstream_ = std::move(upstream);
+}
+
 bool ShardHost::IsReady() const {
   return membership_.has_value() &&
-         (!options_.in_worker || worker_parameters_ != nullptr);
+         (!options_.in_worker || worker_parameters_ != nullptr) &&
+         (!options_.sums_only || upstream_ != nullptr);
 }
 
 void ShardHost::Open(v1::OpenRequest request, OpenCallback done) {
@@ -176,17 +189,49 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
   {
     absl::MutexLock lock(&mutex_);
     options.worker_parameters = worker_parameters_;
+    if (options_.sums_only) MakeSummingOnly(&options);
   }
+  if (!options_.sums_only) {
+    TFD_RETURN_IF_ERROR(MakeSnapshots(layout, options.optimizer));
+  }
+  TFD_ASSIGN_OR_RETURN(shard_,
+                       Shard::Create(options, layout, snapshots_.get()));
+  if (options_.sums_only) {
+    options.upstream->SetOnAnswer(
+        [shard = shard_.get()](uint32_t chunk, const absl::Status& status) {
+          shard->HandleUpstream(chunk, status);
+        });
+    spdlog::info("sums for {} workers of this node, from step {} on",
+                 layout.slots(), shard_->step());
+  } else {
+    TFD_RETURN_IF_ERROR(Restore(layout));
+  }
+  first_ = request;
+  shard_ptr_.store(shard_.get(), std::memory_order_release);
+  return absl::OkStatus();
+}
+
+// What comes of the sums is for the shards of the job.
+void ShardHost::MakeSummingOnly(ShardOptions* options) const {
+  options->upstream = upstream_.get();
+  options->payload = tensor::NumberType::kFloat32;
+  options->nan = v1::ExchangeSpec::IGNORE;
+}
+
+absl::Status ShardHost::MakeSnapshots(const tensor::Layout& layout,
+                                      const v1::OptimizerSpec& spec) {
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
-                       MakeOptimizer(options.optimizer));
+                       MakeOptimizer(spec));
   SnapshotWriterOptions snapshots;
   snapshots.shard = options_.shard;
   snapshots.generation = options_.generation;
   snapshots.state_names = optimizer->state_names();
   snapshots_ =
       std::make_unique<SnapshotWriter>(snapshots, layout, store_, on_saved_);
-  TFD_ASSIGN_OR_RETURN(shard_,
-                       Shard::Create(options, layout, snapshots_.get()));
+  return absl::OkStatus();
+}
+
+absl::Status ShardHost::Restore(const tensor::Layout& layout) {
   v1::CheckpointRef restore;
   {
     absl::MutexLock lock(&mutex_);
@@ -210,8 +255,6 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
                FormatBytes(bytes),
                FormatBytes(bytes * shard_->optimizer().state_names().size()),
                shard_->optimizer().name());
-  first_ = request;
-  shard_ptr_.store(shard_.get(), std::memory_order_release);
   return absl::OkStatus();
 }
 

@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "ps/shard.h"
 #include "ps/snapshot.h"
+#include "ps/upstream.h"
 #include "tensor/checkpoint.h"
 #include "tensor/flat_buffer.h"
 #include "tensor/layout.h"
@@ -36,6 +37,9 @@ struct ShardHostOptions {
   v1::JobSpec spec;
   // The task is a worker, too: SetWorkerParameters will come.
   bool in_worker = false;
+  // The shard is where the workers of a node sum: SetUpstream will come, if
+  // the worker turns out to be its node's leader.
+  bool sums_only = false;
 };
 
 // Thread-safe. Owns one thread, "shard-host", which does the file I/O.
@@ -47,7 +51,7 @@ class ShardHost {
   // process should end with this. On the host's thread.
   using OnFailed = std::function<void(const absl::Status&)>;
 
-  // `store` outlives the host.
+  // `store` outlives the host; null where it only sums.
   ShardHost(ShardHostOptions options, const tensor::CheckpointStore* store,
             SnapshotWriter::OnSaved on_saved, OnFailed on_failed);
   ~ShardHost();
@@ -59,6 +63,10 @@ class ShardHost {
   // computes with them.
   void SetWorkerParameters(
       std::shared_ptr<const tensor::ParameterVersions> parameters);
+
+  // Where the shard only sums, once: who takes the sums. (Which has its first
+  // parameters by now, so the shard is at its step.)
+  void SetUpstream(std::unique_ptr<Upstream> upstream);
 
   // The handshake of one worker. `done` is called once, on the host's thread:
   // as soon as there is a shard, or with what does not agree, both sides named.
@@ -101,6 +109,11 @@ class ShardHost {
                      const tensor::Layout& layout) const;
   absl::Status MakeShard(const v1::OpenRequest& request,
                          const tensor::Layout& layout);
+  absl::Status MakeSnapshots(const tensor::Layout& layout,
+                             const v1::OptimizerSpec& optimizer);
+  absl::Status Restore(const tensor::Layout& layout);
+  void MakeSummingOnly(ShardOptions* options) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const ShardHostOptions options_;
   const tensor::CheckpointStore* const store_;
@@ -111,6 +124,8 @@ class ShardHost {
   std::optional<v1::Membership> membership_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const tensor::ParameterVersions> worker_parameters_
       ABSL_GUARDED_BY(mutex_);
+  // Destroyed before the shard that it answers to.
+  std::unique_ptr<Upstream> upstream_ ABSL_GUARDED_BY(mutex_);
   std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int streams_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -11,6 +11,11 @@
 #include "ps/shard_service.h"
 
 namespace tfd::ps {
+namespace {
+
+constexpr char kShardWorkerRole[] = "worker";
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<ShardTask>> ShardTask::Start(
     const TaskEnvironment& environment, Events events) {
@@ -22,15 +27,25 @@ absl::StatusOr<std::unique_ptr<ShardTask>> ShardTask::Start(
 
 ShardTask::~ShardTask() { Stop(); }
 
+bool ShardTask::sums_only() const {
+  return environment_.role == kShardWorkerRole &&
+         environment_.spec.exchange().aggregate() == v1::ExchangeSpec::NODE;
+}
+
 absl::Status ShardTask::Start() {
+  if (!sums_only()) TFD_RETURN_IF_ERROR(OpenStorage());
+  MakeHost();
+  return StartServers();
+}
+
+absl::Status ShardTask::OpenStorage() {
   TFD_ASSIGN_OR_RETURN(
       store_, tensor::CheckpointStore::Open(environment_.spec.storage().uri()));
   if (environment_.number == 0) {
     TFD_ASSIGN_OR_RETURN(restore_, PrepareStorage(environment_.spec, *store_));
     MakeKeeper();
   }
-  MakeHost();
-  return StartServers();
+  return absl::OkStatus();
 }
 
 void ShardTask::MakeKeeper() {
@@ -49,12 +64,15 @@ void ShardTask::MakeKeeper() {
 void ShardTask::MakeHost() {
   ShardHostOptions options;
   options.task = environment_.task;
-  options.shard = static_cast<uint32_t>(environment_.number);
+  // The layout of a node has one.
+  options.sums_only = sums_only();
+  options.shard =
+      sums_only() ? 0 : static_cast<uint32_t>(environment_.number);
   options.generation = environment_.generation;
   options.spec = environment_.spec;
-  options.in_worker = environment_.role == "worker";
+  options.in_worker = environment_.role == kShardWorkerRole;
   host_ = std::make_unique<ShardHost>(
-      std::move(options), &*store_,
+      std::move(options), store_.has_value() ? &*store_ : nullptr,
       [this](int64_t step, const absl::StatusOr<v1::ShardFile>& file) {
         OnSaved(step, file);
       },
@@ -75,7 +93,8 @@ absl::Status ShardTask::StartServers() {
   TFD_ASSIGN_OR_RETURN(shared_server_, SharedShardServer::Start(
                                            options.memory_path,
                                            environment_.token, host_.get()));
-  spdlog::info("serves parameters at {} and {}",
+  spdlog::info("serves {} at {} and {}",
+               sums_only() ? "the workers of its node" : "parameters",
                server_->endpoint().unix_path(), server_->endpoint().tcp());
   return absl::OkStatus();
 }

@@ -1,6 +1,8 @@
 // What a task does as a holder of parameters: serves a shard, saves it, and, as
 // the first of them, keeps the job's checkpoints. tfd-ps is nothing else; in an
-// all-reduce job every worker is one too.
+// all-reduce job every worker is one too. Where the workers of a node sum
+// (exchange.aggregate: node), every worker has a shard that does that alone:
+// nothing is restored or saved there.
 #ifndef TFD_PS_SHARD_TASK_H_
 #define TFD_PS_SHARD_TASK_H_
 
@@ -39,7 +41,7 @@ class ShardTask {
   };
 
   // Listens, and prepares storage where this is the first of the shards (task
-  // number 0). `environment` outlives the task.
+  // number 0 of those that do not only sum). `environment` outlives the task.
   static absl::StatusOr<std::unique_ptr<ShardTask>> Start(
       const TaskEnvironment& environment, Events events);
   ~ShardTask();
@@ -48,6 +50,8 @@ class ShardTask {
   const v1::Endpoint& endpoint() const { return server_->endpoint(); }
   const std::optional<v1::CheckpointRef>& restore() const { return restore_; }
   ShardHost* host() { return host_.get(); }
+  // It is where the workers of a node sum.
+  bool sums_only() const;
 
   // Takes what concerns shards and leaves the rest alone.
   void OnCommand(const v1::TaskCommand& command);
@@ -64,6 +68,7 @@ class ShardTask {
   ShardTask(const TaskEnvironment& environment, Events events)
       : environment_(environment), events_(std::move(events)) {}
   absl::Status Start();
+  absl::Status OpenStorage();
   void MakeKeeper();
   void MakeHost();
   absl::Status StartServers();

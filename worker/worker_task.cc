@@ -22,6 +22,8 @@
 #include "common/version.h"
 #include "data/batch_plan.h"
 #include "data/prefetcher.h"
+#include "ps/node_exchange.h"
+#include "ps/node_plan.h"
 #include "ps/shard_client.h"
 #include "ps/shard_task.h"
 #include "spdlog/spdlog.h"
@@ -88,6 +90,11 @@ class TaskRun {
     return !is_evaluator() &&
            spec_.strategy().name() == v1::StrategySpec::ALLREDUCE;
   }
+  // The workers of a node sum in one of them.
+  bool sums_on_node() const {
+    return !is_evaluator() &&
+           spec_.exchange().aggregate() == v1::ExchangeSpec::NODE;
+  }
   absl::string_view shard_role() const {
     return is_shard() ? kWorkerRole : kPsRole;
   }
@@ -120,7 +127,7 @@ class TaskRun {
   InputFacts input_;
   std::unique_ptr<Model> model_;
   StepTrace trace_;
-  // All-reduce only; reads the model's gradients.
+  // All-reduce, or where the workers of a node sum; reads the model's gradients.
   std::unique_ptr<ps::ShardTask> shard_;
 };
 
@@ -146,6 +153,7 @@ absl::Status TaskRun::LeaveShard(int64_t last_step) {
       AwaitPatiently(*control_, kLeavePatience, [this](absl::Duration timeout) {
         return shard_->host()->AwaitNoStreams(timeout);
       }));
+  if (shard_->sums_only()) return absl::OkStatus();
   return AwaitPatiently(*control_, kLeavePatience,
                         [this, last_step](absl::Duration timeout) {
                           return shard_->AwaitCheckpoint(last_step, timeout);
@@ -261,13 +269,26 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
                        ps::ShardAddresses(membership, shard_role(),
                                           spec_.exchange().transport()));
   tensor::LayoutParts parts;
-  parts.members = TasksOfRole(membership, "worker");
   for (const ps::ShardAddress& shard : options.shards) {
     parts.shards.push_back(shard.task);
   }
   parts.tensors = model_->tensors();
   parts.buffers = model_->buffers();
   parts.chunk_elements = spec_.exchange().chunk_bytes() / sizeof(float);
+  if (sums_on_node()) {
+    ps::NodeExchangeParts node;
+    TFD_ASSIGN_OR_RETURN(node.plan,
+                         ps::PlanNodes(membership, environment_.task));
+    spdlog::info("{} of the {} workers of its node, one of {} nodes; {} sums",
+                 environment_.task, node.plan.workers.size(),
+                 node.plan.leaders.size(), node.plan.leader.task());
+    node.layout = std::move(parts);
+    node.parameters = model_->versions();
+    node.host = shard_->host();
+    node.transport = spec_.exchange().transport();
+    return ps::OpenNodeExchange(options, node, kShardPatience);
+  }
+  parts.members = TasksOfRole(membership, kWorkerRole);
   TFD_ASSIGN_OR_RETURN(const tensor::Layout layout,
                        tensor::Layout::Build(parts));
   TFD_ASSIGN_OR_RETURN(options.slot, layout.SlotOf(environment_.task));
@@ -340,11 +361,12 @@ absl::Status TaskRun::Train() {
   v1::TaskMessage message;
   message.mutable_done()->set_step(plan.total_steps());
   Send(std::move(message));
-  spdlog::info("took all {} steps; {} waiting for the exchange",
-               plan.total_steps(),
-               tfd::FormatDuration(exchange->stats().waited));
+  const ps::ExchangeStats stats = exchange->stats();
+  spdlog::info("took all {} steps; {} waiting for the exchange; sent {} bytes",
+               plan.total_steps(), tfd::FormatDuration(stats.waited),
+               stats.bytes_sent);
   exchange.reset();
-  return is_shard() ? LeaveShard(plan.total_steps()) : absl::OkStatus();
+  return shard_ != nullptr ? LeaveShard(plan.total_steps()) : absl::OkStatus();
 }
 
 absl::Status TaskRun::WriteTrace() const {
@@ -379,7 +401,7 @@ absl::Status TaskRun::Finish() {
 }
 
 absl::Status TaskRun::Run() {
-  if (is_shard()) TFD_RETURN_IF_ERROR(StartShard());
+  if (is_shard() || sums_on_node()) TFD_RETURN_IF_ERROR(StartShard());
   StartLink();
   TFD_RETURN_IF_ERROR(OpenDataAndModel());
   if (!is_evaluator()) TFD_RETURN_IF_ERROR(Train());

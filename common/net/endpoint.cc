@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <climits>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -31,8 +32,12 @@ std::string ReadHostId() {
       readlink("/proc/self/ns/net", name_space, sizeof(name_space));
   // Unknown: equal to nobody's, so that peers use TCP.
   if (boot_id.empty() || length <= 0) return RandomToken();
-  return absl::StrCat(
+  std::string id = absl::StrCat(
       boot_id, "/", absl::string_view(name_space, static_cast<size_t>(length)));
+  if (const char* pretended = getenv(kHostIdVariable)) {
+    absl::StrAppend(&id, "/", pretended);
+  }
+  return id;
 }
 
 absl::Status AddressError(absl::string_view text, absl::string_view why) {

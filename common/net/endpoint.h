@@ -11,7 +11,9 @@
 namespace tfd::net {
 
 // Boot id and network namespace of this process: two processes with the same
-// one reach each other over Unix sockets. Read once.
+// one reach each other over Unix sockets. Read once. What the environment has as
+// TFD_HOST_ID is appended, so that tests have several hosts on one machine.
+inline constexpr char kHostIdVariable[] = "TFD_HOST_ID";
 const std::string& HostId();
 
 // What the machine calls itself.

@@ -244,6 +244,37 @@ void CheckStop(const v1::JobSpec& spec, Reporter* reporter) {
   }
 }
 
+void CheckAggregate(const v1::JobSpec& spec, Reporter* reporter) {
+  constexpr char kField[] = "exchange.aggregate";
+  if (spec.strategy().name() == v1::StrategySpec::ALLREDUCE) {
+    reporter->Report(kField,
+                     "node is for parameter servers: with the strategy "
+                     "allreduce each worker holds a part of the parameters "
+                     "itself; remove one of the two",
+                     {"strategy.name"});
+  } else if (spec.strategy().sync() != v1::StrategySpec::BSP) {
+    reporter->Report(kField,
+                     "node needs strategy.sync: bsp: without it there is no "
+                     "step in which the workers of a node could wait for each "
+                     "other",
+                     {"strategy.sync"});
+  }
+  if (spec.deterministic()) {
+    reporter->Report(kField,
+                     "node does not go with deterministic: which gradients "
+                     "are added up first depends on which workers run on one "
+                     "host; remove one of the two",
+                     {"deterministic"});
+  }
+  if (spec.exchange().has_top_k() && spec.exchange().top_k() < 1) {
+    reporter->Report(kField,
+                     "node does not go with top_k below 1: each worker's "
+                     "largest numbers are others, so the sum of a node has "
+                     "nearly all; remove one of the two",
+                     {"exchange.top_k"});
+  }
+}
+
 void CheckExchange(const v1::JobSpec& spec, Reporter* reporter) {
   const v1::ExchangeSpec& exchange = spec.exchange();
   if (exchange.chunk_bytes() % kParameterBytes != 0) {
@@ -253,6 +284,9 @@ void CheckExchange(const v1::JobSpec& spec, Reporter* reporter) {
             exchange.chunk_bytes(), " is not a whole number of parameters of ",
             kParameterBytes, " bytes; write ",
             exchange.chunk_bytes() / kParameterBytes * kParameterBytes));
+  }
+  if (exchange.aggregate() == v1::ExchangeSpec::NODE) {
+    CheckAggregate(spec, reporter);
   }
   if (!exchange.has_top_k() || exchange.top_k() >= 1) return;
   const bool narrow = exchange.payload() == v1::ExchangeSpec::BFLOAT16 ||

@@ -16,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "common/child_process.h"
 #include "common/crc32c.h"
+#include "common/net/endpoint.h"
 #include "common/status.h"
 #include "common/task/environment.h"
 #include "daemon/agent/process.h"
@@ -243,7 +244,8 @@ std::map<std::string, std::string> TaskVariables(const Launcher& launcher,
        {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}) {
     variables[name] = threads;
   }
-  for (const char* name : {"PATH", "HOME", "LANG", "TZ"}) {
+  for (const char* name :
+       {"PATH", "HOME", "LANG", "TZ", net::kHostIdVariable}) {
     if (const char* value = getenv(name)) variables[name] = value;
   }
   return variables;

@@ -9,11 +9,12 @@ from processes import wait_for
 class Cluster:
     """`tfd up` in the programs' environment; `tfd down` at the end."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, *flags):
         self.programs = programs
+        self.flags = flags
 
     def __enter__(self):
-        result = self.programs.tfd("up", "--listen", "127.0.0.1:0")
+        result = self.programs.tfd("up", "--listen", "127.0.0.1:0", *self.flags)
         assert result.returncode == 0, result.stderr
         return self
 

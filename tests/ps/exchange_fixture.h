@@ -58,6 +58,8 @@ enum class TestTransport {
   // As all-reduce: worker i has shard i in its process, and reaches the others
   // through shared memory.
   kOwnShards,
+  // Of a worker, for the workers of its node to sum in.
+  kNode,
 };
 
 inline bool InMemory(TestTransport transport) {
@@ -65,7 +67,7 @@ inline bool InMemory(TestTransport transport) {
          transport == TestTransport::kOwnShards;
 }
 
-inline tensor::Layout TestLayout(
+inline tensor::LayoutParts TestLayoutParts(
     int workers, int shards, uint64_t chunk_elements = 64,
     TestTransport transport = TestTransport::kSockets, size_t buffers = 0) {
   tensor::LayoutParts parts;
@@ -81,7 +83,14 @@ inline tensor::Layout TestLayout(
       {"conv.weight", {5, 3, 3, 3}}, {"conv.bias", {5}}, {"empty", {0, 7}},
       {"fc.weight", {17, 21}},       {"fc.bias", {17}},  {"scalar", {}}};
   parts.chunk_elements = chunk_elements;
-  absl::StatusOr<tensor::Layout> layout = tensor::Layout::Build(parts);
+  return parts;
+}
+
+inline tensor::Layout TestLayout(
+    int workers, int shards, uint64_t chunk_elements = 64,
+    TestTransport transport = TestTransport::kSockets, size_t buffers = 0) {
+  absl::StatusOr<tensor::Layout> layout = tensor::Layout::Build(
+      TestLayoutParts(workers, shards, chunk_elements, transport, buffers));
   EXPECT_TRUE(layout.ok()) << layout.status();
   return *std::move(layout);
 }
@@ -105,15 +114,18 @@ class TestShard {
             TestTransport transport = TestTransport::kSockets)
       : store_(LocalFileSystem(), folder),
         transport_(transport),
-        socket_(
-            absl::StrCat(folder, "/ps", number, "-g", generation, ".sock")) {
+        socket_(absl::StrCat(
+            folder, transport == TestTransport::kNode ? "/node" : "/ps", number,
+            "-g", generation, ".sock")) {
     ShardHostOptions options;
-    options.task = absl::StrCat(
-        transport == TestTransport::kOwnShards ? "worker/" : "ps/", number);
-    options.shard = number;
+    options.in_worker = transport == TestTransport::kOwnShards ||
+                        transport == TestTransport::kNode;
+    options.sums_only = transport == TestTransport::kNode;
+    options.task =
+        absl::StrCat(options.in_worker ? "worker/" : "ps/", number);
+    options.shard = options.sums_only ? 0 : number;
     options.generation = generation;
     options.spec = spec;
-    options.in_worker = transport == TestTransport::kOwnShards;
     host_ = std::make_unique<ShardHost>(
         options, &store_,
         [this](int64_t step, const absl::StatusOr<v1::ShardFile>& file) {
@@ -277,6 +289,32 @@ struct Part {
 using PartOf = std::function<Part(int64_t step, uint32_t slot)>;
 inline Part Always(int64_t, uint32_t) { return {64, false}; }
 
+// The steps of one worker; its final parameters.
+inline absl::StatusOr<std::vector<float>> TakeSteps(Exchange& exchange,
+                                                    const TestBuffers& buffers,
+                                                    uint32_t worker,
+                                                    int64_t until_step,
+                                                    const PartOf& part_of) {
+  absl::Status status;
+  for (int64_t t = exchange.step(); status.ok() && t < until_step; ++t) {
+    const Part part = part_of(t, worker);
+    absl::c_copy(TestNumbers(buffers.gradient.size(), 77, t, worker),
+                 buffers.gradient.begin());
+    StepInfo step;
+    step.step = t;
+    step.weight = part.weight;
+    step.idle = part.idle;
+    status = exchange.BeginStep(step);
+    if (status.ok() && !part.idle) {
+      status = exchange.PushAll(buffers.gradient.data());
+    }
+    if (status.ok()) status = exchange.WaitStep(TestDeadline());
+  }
+  if (!status.ok()) return status;
+  const absl::Span<float> parameters = buffers.parameters(exchange);
+  return std::vector<float>(parameters.begin(), parameters.end());
+}
+
 // One worker, from handshake to its last step; its final parameters.
 inline absl::StatusOr<std::vector<float>> RunWorker(
     ExchangeOptions options, const tensor::Layout& layout, int64_t until_step,
@@ -288,27 +326,12 @@ inline absl::StatusOr<std::vector<float>> RunWorker(
   auto exchange =
       Exchange::Open(options, layout, buffers.versions, TestDeadline());
   if (!exchange.ok()) return exchange.status();
-  absl::Status status = (*exchange)->Initialise(TestDeadline());
+  const absl::Status status = (*exchange)->Initialise(TestDeadline());
+  if (!status.ok()) return status;
   const bool in_place = !options.shards[0].memory_path.empty();
   EXPECT_EQ((*exchange)->stats().shards_in_place,
             in_place ? options.shards.size() : 0);
-  for (int64_t t = (*exchange)->step(); status.ok() && t < until_step; ++t) {
-    const Part part = part_of(t, options.slot);
-    absl::c_copy(TestNumbers(layout.elements(), 77, t, options.slot),
-                 buffers.gradient.begin());
-    StepInfo step;
-    step.step = t;
-    step.weight = part.weight;
-    step.idle = part.idle;
-    status = (*exchange)->BeginStep(step);
-    if (status.ok() && !part.idle) {
-      status = (*exchange)->PushAll(buffers.gradient.data());
-    }
-    if (status.ok()) status = (*exchange)->WaitStep(TestDeadline());
-  }
-  if (!status.ok()) return status;
-  const absl::Span<float> parameters = buffers.parameters(**exchange);
-  return std::vector<float>(parameters.begin(), parameters.end());
+  return TakeSteps(**exchange, buffers, options.slot, until_step, part_of);
 }
 
 // All workers at once; their final parameters.
