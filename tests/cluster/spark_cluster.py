@@ -15,6 +15,8 @@ JAR = pathlib.Path(
     os.environ.get("TFD_SPARK_JAR", REPOSITORY / "build/connectors/spark/tfd-spark.jar")
 )
 HOST = "127.0.0.1"
+# Spark speculates only on another host than where a task runs already.
+WORKER_HOSTS = ("127.0.0.1", "127.0.0.2")
 START_SECONDS = 60
 ORDER_SECONDS = 120
 
@@ -60,15 +62,16 @@ class SparkCluster:
             log = self._daemon("master", "--port", "0")
             self.master = self._said(log, r"Starting Spark master at (spark://\S+)")
             self._said(log, r"New state: (ALIVE)")
-            for number in range(2):
+            for host in WORKER_HOSTS:
                 self._daemon(
                     "worker",
                     *("--cores", "1", "--memory", "1g"),
-                    *("--work-dir", self.folder / f"work-{number}"),
+                    *("--work-dir", self.folder / f"work-{host}"),
                     self.master,
+                    host=host,
                 )
             wait_for(
-                lambda: log.read_text().count("Registering worker") == 2,
+                lambda: log.read_text().count("Registering worker") == len(WORKER_HOSTS),
                 "Spark's workers",
                 START_SECONDS,
             )
@@ -90,16 +93,16 @@ class SparkCluster:
         for pid in left if left is not True else []:
             os.kill(pid, signal.SIGKILL)
 
-    def _daemon(self, kind, *arguments):
+    def _daemon(self, kind, *arguments, host=HOST):
         log = self.folder / f"{kind}-{len(self.processes)}.log"
         name = f"org.apache.spark.deploy.{kind}.{kind.capitalize()}"
         with open(log, "w") as output:
             self.processes.append(
                 subprocess.Popen(
-                    [self.home / "bin" / "spark-class", name, "--host", HOST]
+                    [self.home / "bin" / "spark-class", name, "--host", host]
                     + ["--webui-port", "0", *map(str, arguments)],
                     cwd=self.folder,
-                    env=self.environment,
+                    env={**self.environment, "SPARK_LOCAL_IP": host},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -113,6 +116,11 @@ class SparkCluster:
             return re.search(pattern, log.read_text())
 
         return wait_for(found, f"{pattern} in {log}", START_SECONDS).group(1)
+
+    def executors_said(self):
+        """What is in the logs of all executors."""
+        logs = sorted(self.folder.glob("work-*/app-*/*/stderr"))
+        return "".join(log.read_text() for log in logs)
 
     def executors(self):
         """The process ids of all executors' JVMs."""
@@ -193,12 +201,16 @@ class Driver:
         assert "error" not in answer, answer["error"][:4000]
         return answer
 
-    def refused(self, parquet, **order):
-        """The first line of the exception that a write ends with."""
+    def failed(self, parquet, **order):
+        """The exception that a write ends with."""
         self.start({"parquet": str(parquet), **order})
         answer = self.answer()
         assert "error" in answer, answer
-        return first_line(answer["error"])
+        return answer["error"]
+
+    def refused(self, parquet, **order):
+        """Its first line."""
+        return first_line(self.failed(parquet, **order))
 
     def said(self):
         """What is in its log."""

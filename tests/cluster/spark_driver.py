@@ -2,11 +2,11 @@
 Run by the Python of a Spark environment (scripts/connectors makes them).
 
     in   {"session": {CONF: VALUE}}                                first
-         {"parquet": PATH, "options": {…}, "select": [SQL…],
+         {"parquet": PATH, "options": {…}, "select": [SQL…], "limit": N,
           "partitions": N, "trouble": NAME, "folder": PATH}
     out  {"pid": of the JVM, …}, or {"error": the exception's text}
 
-A trouble is something that happens to the tasks; see the functions below.
+With partitions there is a shuffle before the write. A trouble is something that happens to the tasks; see the functions below.
 """
 
 import json
@@ -19,6 +19,8 @@ from pyspark import TaskContext
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import udf
 from pyspark.sql.types import IntegerType
+
+WAIT_SECONDS = 60
 
 
 def fail_first(context, folder):
@@ -46,10 +48,10 @@ def hold(context, folder):
 
 
 def wait_for_file(path):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT_SECONDS
     while not path.exists():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"waited 60 s for {path}")
+            raise RuntimeError(f"waited {WAIT_SECONDS} s for {path}")
         time.sleep(0.02)
 
 
@@ -81,10 +83,25 @@ def written_bytes(pid):
     return int(text.split("wchar: ")[1].split()[0])
 
 
+def attempts(spark):
+    """Of the newest job: tasks that failed, and the highest number of a stage's
+    attempts."""
+    tracker = spark.sparkContext.statusTracker()
+    job = tracker.getJobInfo(max(tracker.getJobIdsForGroup()))
+    stages = [tracker.getStageInfo(stage) for stage in job.stageIds]
+    stages = [stage for stage in stages if stage is not None]
+    return {
+        "failed_tasks": sum(stage.numFailedTasks for stage in stages),
+        "stage_attempts": 1 + max(stage.currentAttemptId for stage in stages),
+    }
+
+
 def write(spark, pid, order):
     frame = spark.read.parquet(order["parquet"])
     if order.get("select"):
         frame = frame.selectExpr(*order["select"])
+    if order.get("limit"):
+        frame = frame.where(f"id < {order['limit']}")
     if order.get("partitions"):
         frame = frame.repartition(order["partitions"], "id")
     if order.get("trouble"):
@@ -96,6 +113,7 @@ def write(spark, pid, order):
     return {
         "seconds": time.monotonic() - begin,
         "driver_bytes": written_bytes(pid) - before,
+        **attempts(spark),
     }
 
 

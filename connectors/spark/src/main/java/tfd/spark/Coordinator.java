@@ -77,12 +77,12 @@ final class Coordinator implements AutoCloseable {
     act("abort", body().put("producer", producer), Duration.ZERO);
   }
 
-  /** Where to push. Waits for the job to run for as long as the timeout says. */
-  List<Endpoint> endpoints() {
+  /** Where to push. Asks for so long while the job is not running yet; at least once. */
+  List<Endpoint> endpoints(Duration patience) {
     FlightDescriptor path = FlightDescriptor.path("jobs", options.job, options.dataset);
     List<Endpoint> endpoints = new ArrayList<>();
     for (FlightEndpoint endpoint :
-        ask(() -> client().getInfo(path, deadline(), connection.header()), options.timeout)
+        ask(() -> client().getInfo(path, deadline(), connection.header()), patience)
             .getEndpoints()) {
       URI uri = endpoint.getLocations().get(0).getUri();
       String token = new String(endpoint.getTicket().getBytes(), StandardCharsets.UTF_8);

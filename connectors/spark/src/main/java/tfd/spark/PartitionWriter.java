@@ -146,6 +146,7 @@ final class PartitionWriter implements AutoCloseable {
   private void persist(Step step) {
     Patience patience = new Patience(timeout);
     long pauseMs = FIRST_PAUSE_MS;
+    String before = "";
     for (int losses = 0; !isTaken; losses++) {
       try {
         if (stream == null) {
@@ -155,7 +156,7 @@ final class PartitionWriter implements AutoCloseable {
         return;
       } catch (PutStream.NoProgress e) {
         disconnect();
-        throw failed("waited " + timeout.toSeconds() + " s for " + e.getMessage(), e);
+        throw failed("waited " + patience + " for " + e.getMessage() + before, e);
       } catch (FlightRuntimeException e) {
         disconnect();
         if (e.status().code() == FlightStatusCode.ALREADY_EXISTS) {
@@ -165,9 +166,10 @@ final class PartitionWriter implements AutoCloseable {
         } else if (!Status.isWorthAnotherTry(e)) {
           throw failed(Status.words(e), e);
         } else if (patience.isOver()) {
-          throw failed(Status.words(e) + " (tried for " + timeout.toSeconds() + " s)", e);
+          throw failed(Status.words(e) + " (tried for " + patience + ")", e);
         } else {
           LOG.warn("{}: feed {}: {}; trying again", target, feed, Status.words(e));
+          before = ", and before that: " + Status.words(e);
           Patience.pause(pauseMs);
           pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
         }

@@ -22,6 +22,13 @@ final class Patience {
     return System.nanoTime() - begin >= nanos;
   }
 
+  /** How long it lasts, for messages. */
+  @Override
+  public String toString() {
+    long milliseconds = nanos / 1_000_000;
+    return milliseconds < 1000 ? milliseconds + " ms" : milliseconds / 1000 + " s";
+  }
+
   /** Sleeps; Spark kills a task by an interrupt, which ends it. */
   static void pause(long milliseconds) {
     try {

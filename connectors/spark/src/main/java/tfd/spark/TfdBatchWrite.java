@@ -2,6 +2,8 @@ package tfd.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -41,7 +43,7 @@ final class TfdBatchWrite implements BatchWrite {
     try (Coordinator coordinator = new Coordinator(options)) {
       boolean isDone = isCommitted(coordinator.status(), producer);
       if (!isDone) {
-        coordinator.endpoints();
+        coordinator.endpoints(options.timeout);
       }
       return new TfdBatchWrite(options, schema, producer, isDone);
     }
@@ -61,7 +63,7 @@ final class TfdBatchWrite implements BatchWrite {
         // What an earlier run has left unfinished, perhaps in other partitions.
         coordinator.abort(producer);
         coordinator.begin(producer);
-        endpoints.addAll(coordinator.endpoints());
+        endpoints.addAll(coordinator.endpoints(options.timeout));
       }
       LOG.info("{}: producer {}, {} feeds", options, producer, endpoints.size());
     }
@@ -71,6 +73,10 @@ final class TfdBatchWrite implements BatchWrite {
   @Override
   public void commit(WriterCommitMessage[] messages) {
     try (Coordinator coordinator = new Coordinator(options)) {
+      if (isDone) {
+        compare(granted(coordinator.status()).values(), messages);
+        return;
+      }
       List<Sealed> partitions = new ArrayList<>();
       Map<String, Sealed> granted = null;
       for (WriterCommitMessage message : messages) {
@@ -90,12 +96,26 @@ final class TfdBatchWrite implements BatchWrite {
     }
   }
 
+  // The job may have ended since, and would take no commit any more.
+  private void compare(Collection<Sealed> before, WriterCommitMessage[] messages) {
+    long had = before.stream().mapToLong(each -> each.rows).sum();
+    long has = Arrays.stream(messages).mapToLong(each -> ((Sealed) each).rows).sum();
+    if (had != has) {
+      throw new TfdException(
+          "producer \""
+              + producer
+              + "\" has committed "
+              + had
+              + " rows to "
+              + options.target()
+              + " before, and this run has "
+              + has
+              + ": give other data another name");
+    }
+  }
+
   // Another task attempt of this write had sealed it before it could say so.
   private Sealed ofOtherAttempt(Sealed told, Sealed granted) {
-    if (isDone) {
-      // The coordinator compares the rows.
-      return granted == null ? told : new Sealed(told.partition, granted.attempt, told.rows);
-    }
     if (granted == null || !Attempts.isOf(write, granted.attempt)) {
       throw new TfdException(
           "partition "

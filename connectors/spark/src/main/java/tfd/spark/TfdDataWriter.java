@@ -1,5 +1,6 @@
 package tfd.spark;
 
+import java.time.Duration;
 import java.util.List;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.memory.RootAllocator;
@@ -43,7 +44,7 @@ final class TfdDataWriter implements DataWriter<InternalRow> {
             allocator,
             () -> {
               try (Coordinator coordinator = new Coordinator(options)) {
-                return coordinator.endpoints();
+                return coordinator.endpoints(Duration.ZERO);
               }
             },
             Endpoint.choose(endpoints, partition));
