@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 
-from processes import wait_for
+from processes import BIN, wait_for
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 JAR = pathlib.Path(
@@ -27,24 +27,30 @@ def cache_folder():
 
 
 def environments():
-    """Version → folder of the Spark environments that scripts/connectors made."""
+    """Version → folder of the Spark environments that scripts/connectors made, the
+    newest first."""
     found = {}
-    for folder in sorted(cache_folder().glob("spark-*")):
-        if (folder / "tfd-spark").exists():
-            found[folder.name.removeprefix("spark-")] = folder
-    return found
+    for stamp in cache_folder().glob("spark-*/tfd-spark"):
+        found[stamp.parent.name.removeprefix("spark-")] = stamp.parent
+
+    def numbers(item):
+        return [int(number) for number in item[0].split(".")]
+
+    return dict(sorted(found.items(), key=numbers, reverse=True))
 
 
 class SparkCluster:
     """A master and two workers of one core, each with a folder below `folder`."""
 
-    def __init__(self, environment, folder):
+    def __init__(self, environment, folder, memory="1g"):
+        self.memory = memory
         self.python = environment / "bin" / "python"
         (self.home,) = environment.glob("lib/python3*/site-packages/pyspark")
         self.folder = folder
         self.processes = []
         self.environment = {
-            "PATH": os.environ["PATH"],
+            # A driver submits specs by tfd.
+            "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(folder),
             "SPARK_HOME": str(self.home),
             "SPARK_LOCAL_IP": HOST,
@@ -65,7 +71,7 @@ class SparkCluster:
             for host in WORKER_HOSTS:
                 self._daemon(
                     "worker",
-                    *("--cores", "1", "--memory", "1g"),
+                    *("--cores", "1", "--memory", self.memory),
                     *("--work-dir", self.folder / f"work-{host}"),
                     self.master,
                     host=host,

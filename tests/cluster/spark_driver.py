@@ -3,10 +3,12 @@ Run by the Python of a Spark environment (scripts/connectors makes them).
 
     in   {"session": {CONF: VALUE}}                                first
          {"parquet": PATH, "options": {…}, "select": [SQL…], "limit": N,
-          "partitions": N, "trouble": NAME, "folder": PATH}
+          "partitions": N, "trouble": NAME, "folder": PATH,
+          "vectors": BOOL, "keep": N}
     out  {"pid": of the JVM, …}, or {"error": the exception's text}
 
-With partitions there is a shuffle before the write. A trouble is something that happens to the tasks; see the functions below.
+With partitions there is a shuffle before the write; with keep the rows are first
+read into so many partitions in the executors' memory, once. A trouble is something that happens to the tasks; see the functions below.
 """
 
 import json
@@ -96,8 +98,34 @@ def attempts(spark):
     }
 
 
-def write(spark, pid, order):
+def kept(frame, partitions):
+    """The frame in the memory of the executors, in so many partitions."""
+    frame = frame.repartition(partitions).cache()
+    frame.count()
+    return frame
+
+
+def with_vectors(spark, frame):
+    """The column image, an array, as Spark ML's vectors: dense, and as what
+    VectorAssembler gives, which is sparse where that is shorter."""
+    ml = spark._jvm.org.apache.spark.ml
+    dense = ml.functions.array_to_vector(frame["image"]._jc)
+    frame = frame.withColumn("dense", type(frame["image"])(dense)).drop("image")
+    columns = spark.sparkContext._gateway.new_array(spark._jvm.java.lang.String, 1)
+    columns[0] = "dense"
+    assembler = ml.feature.VectorAssembler().setInputCols(columns)
+    made = assembler.setOutputCol("image").transform(frame._jdf)
+    return type(frame)(made, spark)
+
+
+def write(spark, pid, order, frames={}):
     frame = spark.read.parquet(order["parquet"])
+    if order.get("keep"):
+        if order["parquet"] not in frames:
+            frames[order["parquet"]] = kept(frame, order["keep"])
+        frame = frames[order["parquet"]]
+    if order.get("vectors"):
+        frame = with_vectors(spark, frame)
     if order.get("select"):
         frame = frame.selectExpr(*order["select"])
     if order.get("limit"):

@@ -1,6 +1,7 @@
 """A job that trains on what Spark writes to it."""
 
 import os
+import pathlib
 import signal
 
 import numpy
@@ -28,10 +29,18 @@ VALIDATION = (
 )
 
 
-@pytest.fixture(scope="module", params=environments().items(), ids=lambda e: e[0])
+def pytest_generate_tests(metafunc):
+    """All tests run with the newest Spark, and those marked so with every one."""
+    if "spark" in metafunc.fixturenames:
+        every = metafunc.definition.get_closest_marker("every_spark")
+        versions = environments() if every else list(environments())[:1]
+        metafunc.parametrize("spark", list(versions), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def spark(request, tmp_path_factory):
-    version, environment = request.param
-    with SparkCluster(environment, tmp_path_factory.mktemp("spark")) as spark:
+    folder = tmp_path_factory.mktemp("spark")
+    with SparkCluster(environments()[request.param], folder) as spark:
         yield spark
 
 
@@ -68,18 +77,21 @@ def mnist_parquet(mnist, tmp_path_factory):
 def job(cluster, spec_file):
     """A job that waits for its data; gives the options of a write to it."""
 
-    def submit(name="pushed", epochs=1):
+    def submit(name="pushed", spec_only=False):
         spec = spec_file(
             f"{name}.yaml",
             model="{builtin: mlp, hidden: [32], classes: 10}",
             optimizer="{name: adam, lr: 0.003}",
             data="{train: {format: pushed, columns: {features: image, label: label},"
             f" batch_size: 250}}, validation: {{{VALIDATION}}}}}",
-            stop=f"{{epochs: {epochs}}}",
+            stop="{epochs: 1}",
             storage=name,
         )
+        options = {"coordinator": cluster.record()["address"], "job": name}
+        if spec_only:
+            return {**options, "spec": str(spec)}
         cluster.ok("submit", spec, "--id", name, "--detach")
-        return {"coordinator": cluster.record()["address"], "job": name}
+        return options
 
     return submit
 
@@ -92,6 +104,7 @@ def assert_spooled(job, table):
     assert rows.combine_chunks() == table.combine_chunks()
 
 
+@pytest.mark.every_spark
 def test_a_job_trains_on_exactly_the_rows_that_spark_writes(
     cluster, driver, job, mnist, mnist_parquet
 ):
@@ -115,18 +128,65 @@ def job_options(cluster, name="pushed", **more):
     return {"coordinator": cluster.record()["address"], "job": name, **more}
 
 
-def test_arrays_are_written_as_lists(cluster, driver, job, mnist, tmp_path):
-    few = mnist.slice(0, 3000)
-    pixels = numpy.frombuffer(b"".join(few["image"].to_pylist()), numpy.uint8)
+def float_images(table):
+    """The same with lists of numbers from 0 to 1 as images."""
+    pixels = numpy.frombuffer(b"".join(table["image"].to_pylist()), numpy.uint8)
     offsets = numpy.arange(0, len(pixels) + 1, 784, dtype=numpy.int32)
     floats = pyarrow.ListArray.from_arrays(offsets, pixels.astype(numpy.float32) / 255)
-    few = few.set_column(0, "image", floats)
+    return table.set_column(0, "image", floats)
+
+
+def test_arrays_are_written_as_lists(cluster, driver, job, mnist, tmp_path):
+    few = float_images(mnist.slice(0, 3000))
     pyarrow.parquet.write_table(few, tmp_path / "floats.parquet")
     driver.write(tmp_path / "floats.parquet", options=job())
-    (dataset,) = cluster.job("pushed")["datasets"]
+    assert rows_of(cluster)["image"].to_pylist() == few["image"].to_pylist()
+    cluster.wait_for_state("pushed", "SUCCEEDED")
+
+
+def rows_of(cluster, name="pushed"):
+    """The rows in the spools of a job, in the order of their numbers."""
+    (dataset,) = cluster.job(name)["datasets"]
     tables = [read_table(p["path"]) for p in dataset["partitions"]]
-    rows = pyarrow.concat_tables(tables).sort_by("id")
-    assert rows["image"].to_pylist() == few["image"].to_pylist()
+    return pyarrow.concat_tables(tables).sort_by("id").combine_chunks()
+
+
+@pytest.mark.every_spark
+def test_vectors_are_written_as_lists(cluster, driver, job, mnist, tmp_path):
+    few = float_images(mnist.slice(0, 300))
+    pyarrow.parquet.write_table(few, tmp_path / "floats.parquet")
+    driver.write(tmp_path / "floats.parquet", options=job(), vectors=True)
+    rows = rows_of(cluster)
+    images = few["image"].to_pylist()
+    assert rows["dense"].to_pylist() == rows["image"].to_pylist() == images
+    cluster.wait_for_state("pushed", "SUCCEEDED")
+
+
+def test_image_structs_are_written_as_their_pixels(
+    cluster, driver, job, mnist, mnist_parquet
+):
+    image = (
+        "named_struct('origin', '', 'height', 28, 'width', 28, 'nChannels', 1,"
+        " 'mode', 0, 'data', image) AS image"
+    )
+    select = [image, "label", "id"]
+    driver.write(mnist_parquet, options=job(), select=select, limit=3000)
+    assert_spooled(cluster.job("pushed"), mnist.slice(0, 3000))
+    cluster.wait_for_state("pushed", "SUCCEEDED")
+
+
+def test_a_spec_is_submitted_before_its_data(
+    cluster, driver, job, mnist, mnist_parquet, tmp_path
+):
+    options = job(spec_only=True)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(pathlib.Path(options["spec"]).read_text() + "lr: 1\n")
+    refused = driver.refused(
+        mnist_parquet, options={**options, "spec": str(wrong)}, limit=3000
+    )
+    assert "tfd submit" in refused and "wrong.yaml" in refused and '"lr"' in refused
+    driver.write(mnist_parquet, options=options, limit=3000)
+    assert_spooled(cluster.job("pushed"), mnist.slice(0, 3000))
     cluster.wait_for_state("pushed", "SUCCEEDED")
 
 
@@ -170,6 +230,7 @@ def dataset_of(cluster, name="pushed"):
     return producer.status()
 
 
+@pytest.mark.every_spark
 def test_a_task_that_fails_is_written_once(
     cluster, driver, job, mnist, mnist_parquet, tmp_path
 ):

@@ -37,9 +37,12 @@ final class TfdBatchWrite implements BatchWrite {
     this.isDone = isDone;
   }
 
-  /** Fails if the job takes no data; changes nothing. */
+  /** Fails if the job takes no data. Changes nothing, but for submitting a spec that is given. */
   static TfdBatchWrite plan(WriteOptions options, StructType schema, String queryId) {
     String producer = options.producer.isEmpty() ? "spark-" + queryId : options.producer;
+    if (!options.spec.isEmpty()) {
+      Submission.submit(options);
+    }
     try (Coordinator coordinator = new Coordinator(options)) {
       boolean isDone = isCommitted(coordinator.status(), producer);
       if (!isDone) {

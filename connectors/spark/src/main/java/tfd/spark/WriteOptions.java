@@ -14,7 +14,8 @@ import java.util.regex.Pattern;
 final class WriteOptions implements Serializable {
   private static final long serialVersionUID = 1;
   private static final List<String> NAMES =
-      List.of("coordinator", "token", "job", "dataset", "producer", "batchBytes", "timeout");
+      List.of(
+          "coordinator", "token", "job", "dataset", "spec", "producer", "batchBytes", "timeout");
   private static final long SMALLEST_BATCH = 1 << 10;
   // A feed takes messages of 64 MiB; a batch may be longer than asked for by one row.
   private static final long LARGEST_BATCH = 32 << 20;
@@ -30,6 +31,9 @@ final class WriteOptions implements Serializable {
   final String job;
   final String dataset;
 
+  /** A spec that is submitted as the job first; empty: the job is there. */
+  final String spec;
+
   /** Empty: each write is a producer of its own. */
   final String producer;
 
@@ -43,6 +47,7 @@ final class WriteOptions implements Serializable {
     token = given.getOrDefault("token", "");
     job = required(given, "job", "the id that `tfd jobs` shows");
     dataset = given.getOrDefault("dataset", "train");
+    spec = given.getOrDefault("spec", "");
     producer = given.getOrDefault("producer", "");
     batchBytes = size("batchBytes", given.getOrDefault("batchBytes", "1MiB"));
     timeout = duration("timeout", given.getOrDefault("timeout", "2m"));
