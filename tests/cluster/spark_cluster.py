@@ -60,8 +60,10 @@ class SparkCluster:
             "SPARK_DAEMON_MEMORY": "256m",
             "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         }
-        if "JAVA_HOME" in os.environ:
-            self.environment["JAVA_HOME"] = os.environ["JAVA_HOME"]
+        # What specs name, and which Java.
+        for name in ("TFD_MNIST_DIR", "JAVA_HOME"):
+            if name in os.environ:
+                self.environment[name] = os.environ[name]
 
     def __enter__(self):
         try:
