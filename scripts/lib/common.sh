@@ -12,6 +12,8 @@ TFD_PYARROW_DIR="$TFD_CACHE_DIR/pyarrow-$TFD_PYARROW_VERSION"
 # The tests' Python: Debian's own, so that python3-torch is seen.
 TFD_SYSTEM_PYTHON=/usr/bin/python3
 TFD_VENV="$TFD_CACHE_DIR/venv"
+# What the Spark connector is tested with: the newest, then the oldest.
+TFD_SPARK_VERSIONS=(4.1.1 3.5.8)
 
 say() { printf '%s\n' "$*"; }
 

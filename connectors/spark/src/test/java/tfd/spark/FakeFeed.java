@@ -1,0 +1,220 @@
+package tfd.spark;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.apache.arrow.flight.Action;
+import org.apache.arrow.flight.CallStatus;
+import org.apache.arrow.flight.FlightDescriptor;
+import org.apache.arrow.flight.FlightEndpoint;
+import org.apache.arrow.flight.FlightInfo;
+import org.apache.arrow.flight.FlightServer;
+import org.apache.arrow.flight.FlightStream;
+import org.apache.arrow.flight.Location;
+import org.apache.arrow.flight.NoOpFlightProducer;
+import org.apache.arrow.flight.PutResult;
+import org.apache.arrow.flight.Result;
+import org.apache.arrow.flight.Ticket;
+import org.apache.arrow.memory.ArrowBuf;
+import org.apache.arrow.memory.BufferAllocator;
+import org.apache.arrow.memory.RootAllocator;
+import org.apache.arrow.vector.IntVector;
+import org.apache.arrow.vector.VectorSchemaRoot;
+import org.apache.arrow.vector.types.pojo.Schema;
+
+/**
+ * A coordinator and a feed in this process, as docs/feed.md has them, with accidents on order. Rows
+ * are those of the column "id".
+ */
+final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private final BufferAllocator allocator = new RootAllocator();
+  private final FlightServer server;
+  private final Map<String, List<Integer>> spool = new HashMap<>();
+  private final Map<String, String> sealedBy = new HashMap<>();
+
+  /** Calls of the actions: "begin {…}". */
+  final List<String> actions = new ArrayList<>();
+
+  /** What it has answered to "status" for producers that have committed. */
+  String committed = "";
+
+  int calls;
+
+  /** Called before each batch is taken, with its number in the call; may throw. */
+  Consumer<Integer> beforeBatch = batch -> {};
+
+  /** Called after a batch is taken and before that is acknowledged; may throw. */
+  Consumer<Integer> afterBatch = batch -> {};
+
+  /** Called before a partition is sealed; may throw. */
+  Runnable beforeSeal = () -> {};
+
+  /** Called after a partition is sealed and before that is said; may throw. */
+  Runnable afterSeal = () -> {};
+
+  FakeFeed() throws Exception {
+    server =
+        FlightServer.builder(allocator, Location.forGrpcInsecure("127.0.0.1", 0), this)
+            .build()
+            .start();
+  }
+
+  Endpoint endpoint() {
+    return new Endpoint("127.0.0.1", server.getPort(), "secret");
+  }
+
+  String address() {
+    return "127.0.0.1:" + server.getPort();
+  }
+
+  synchronized List<Integer> rows(String partition, String attempt) {
+    return spool.getOrDefault(partition + "/" + attempt, List.of());
+  }
+
+  synchronized String sealedBy(String partition) {
+    return sealedBy.get(partition);
+  }
+
+  /** As if another attempt had sealed it. */
+  synchronized void seal(String partition, String attempt) {
+    sealedBy.put(partition, attempt);
+  }
+
+  /** Forgets what it has acknowledged, as it must not. */
+  synchronized void lose(String partition, String attempt) {
+    spool.remove(partition + "/" + attempt);
+  }
+
+  @Override
+  public Runnable acceptPut(
+      CallContext context, FlightStream stream, StreamListener<PutResult> answers) {
+    return () -> {
+      try {
+        take(stream, answers);
+        answers.onCompleted();
+      } catch (Exception e) {
+        answers.onError(e);
+      }
+    };
+  }
+
+  private void take(FlightStream stream, StreamListener<PutResult> answers) throws Exception {
+    VectorSchemaRoot root = stream.getRoot();
+    List<String> path = stream.getDescriptor().getPath();
+    String partition = path.get(4);
+    String attempt = path.get(5);
+    List<Integer> rows;
+    synchronized (this) {
+      calls++;
+      checkNotTaken(partition, attempt);
+      rows = spool.computeIfAbsent(partition + "/" + attempt, key -> new ArrayList<>());
+      answer(answers, "{\"offset\":" + rows.size() + "}");
+    }
+    for (int batch = 0; stream.next(); batch++) {
+      beforeBatch.accept(batch);
+      IntVector ids = (IntVector) root.getVector("id");
+      synchronized (this) {
+        checkNotTaken(partition, attempt);
+        checkOffset(stream.getLatestMetadata(), rows.size());
+        for (int i = 0; i < root.getRowCount(); i++) {
+          rows.add(ids.get(i));
+        }
+      }
+      afterBatch.accept(batch);
+      answer(answers, "{\"offset\":" + rows.size() + "}");
+    }
+    beforeSeal.run();
+    synchronized (this) {
+      checkNotTaken(partition, attempt);
+      sealedBy.put(partition, attempt);
+    }
+    afterSeal.run();
+    answer(answers, "{\"sealed\":true,\"rows\":" + rows.size() + ",\"crc32c\":1}");
+  }
+
+  private void checkNotTaken(String partition, String attempt) {
+    if (!sealedBy.getOrDefault(partition, attempt).equals(attempt)) {
+      throw CallStatus.ALREADY_EXISTS
+          .withDescription("another attempt of the partition is sealed")
+          .toRuntimeException();
+    }
+  }
+
+  private void checkOffset(ArrowBuf metadata, int rows) throws Exception {
+    byte[] bytes = new byte[(int) metadata.readableBytes()];
+    metadata.getBytes(metadata.readerIndex(), bytes);
+    int offset = JSON.readTree(bytes).get("offset").asInt();
+    if (offset != rows) {
+      throw CallStatus.INVALID_ARGUMENT
+          .withDescription("a batch begins at row " + offset + ", not at " + rows)
+          .toRuntimeException();
+    }
+  }
+
+  private void answer(StreamListener<PutResult> answers, String json) {
+    byte[] bytes = json.getBytes(StandardCharsets.UTF_8);
+    try (ArrowBuf buffer = allocator.buffer(bytes.length)) {
+      buffer.writeBytes(bytes);
+      answers.onNext(PutResult.metadata(buffer));
+    }
+  }
+
+  @Override
+  public FlightInfo getFlightInfo(CallContext context, FlightDescriptor descriptor) {
+    Ticket ticket = new Ticket("secret".getBytes(StandardCharsets.UTF_8));
+    Location here = Location.forGrpcInsecure("127.0.0.1", server.getPort());
+    return new FlightInfo(
+        new Schema(List.of()), descriptor, List.of(new FlightEndpoint(ticket, here)), -1, -1);
+  }
+
+  @Override
+  public synchronized void doAction(
+      CallContext context, Action action, StreamListener<Result> answers) {
+    try {
+      JsonNode body = JSON.readTree(action.getBody());
+      if (!body.get("job").asText().equals("j")) {
+        throw CallStatus.NOT_FOUND.withDescription("there is no job here").toRuntimeException();
+      }
+      actions.add(action.getType() + " " + body);
+      StringBuilder partitions = new StringBuilder();
+      sealedBy.forEach(
+          (partition, attempt) ->
+              partitions
+                  .append(partitions.length() == 0 ? "" : ",")
+                  .append(
+                      String.format(
+                          "{\"producer\":\"p\",\"partition\":\"%s\",\"attempt\":\"%s\","
+                              + "\"rows\":\"%d\"}",
+                          partition, attempt, rows(partition, attempt).size())));
+      String status =
+          "{\"producers\":["
+              + (committed.isEmpty() ? "" : "{\"name\":\"" + committed + "\",\"committed\":true}")
+              + "],\"partitions\":["
+              + partitions
+              + "]}";
+      answers.onNext(new Result(status.getBytes(StandardCharsets.UTF_8)));
+      answers.onCompleted();
+    } catch (Exception e) {
+      answers.onError(e);
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    try {
+      server.close();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    // The allocator is left: Flight's server does not always free what a client was still
+    // sending, and it is the client's memory that is tested.
+  }
+}
