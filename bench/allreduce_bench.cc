@@ -6,8 +6,8 @@
 //   usage: allreduce_bench [--seconds=S] [--chunk=BYTES] [--connections=N]
 //                          PROCESSES memory|unix|tcp [BYTES…]
 //
-// --seconds is about how long each size takes (2); --chunk is the size of chunks
-// (a job's default), --connections how many there are to each peer (1).
+// --seconds is about how long each size takes (2); --chunk is the size of
+// chunks (a job's default), --connections how many there are to each peer (1).
 // memory is what a job on one host takes by itself; unix and tcp send the
 // tensors through gRPC, on Unix sockets and on loopback.
 #include <signal.h>
@@ -134,8 +134,7 @@ int RunRank(const Bench& bench, int rank, uint64_t bytes) {
   options.own_shard = &own.host();
   options.memory = buffers.memory();
   const absl::Time deadline = absl::Now() + absl::Minutes(5);
-  auto exchange =
-      Exchange::Open(options, *layout, buffers.versions, deadline);
+  auto exchange = Exchange::Open(options, *layout, buffers.versions, deadline);
   if (!exchange.ok()) return Fail(exchange.status());
   absl::Status status = (*exchange)->Initialise(deadline);
   std::vector<double> microseconds;
@@ -213,8 +212,9 @@ int main(int argc, char** argv) {
   if (sizes.empty()) sizes = {4 << 10, 64 << 10, 1 << 20, 4 << 20, 64 << 20};
   for (const uint64_t size : sizes) {
     tfd::testing::TempFolder folder;
-    const tfd::ps::Bench bench = {folder.path(), std::atoi(argv[1]), transport,
-                                  seconds, chunk_bytes, connections};
+    const tfd::ps::Bench bench = {folder.path(), std::atoi(argv[1]),
+                                  transport,     seconds,
+                                  chunk_bytes,   connections};
     if (tfd::ps::RunSize(bench, size) != 0) return 1;
   }
   return 0;

@@ -123,10 +123,9 @@ void Measure(int processes, size_t bytes, double seconds) {
       sums.push_back(static_cast<float*>(Share(bytes)));
     }
   }
-  const int steps =
-      std::clamp(static_cast<int>(
-                     seconds / (20e-6 + static_cast<double>(bytes) / 3e9)),
-                 20, kMaxSteps);
+  const int steps = std::clamp(
+      static_cast<int>(seconds / (20e-6 + static_cast<double>(bytes) / 3e9)),
+      20, kMaxSteps);
   for (int i = 1; i < processes; ++i) {
     if (fork() != 0) continue;
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -25,8 +25,8 @@ constexpr int kSeals =
     F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 constexpr int kSealsOfPeers = F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE;
 
-// Maps the file from its beginning, where it can be mapped by huge pages: as far
-// from a multiple of their size as in the file. MAP_FAILED and errno.
+// Maps the file from its beginning, where it can be mapped by huge pages: as
+// far from a multiple of their size as in the file. MAP_FAILED and errno.
 void* MapAligned(int descriptor, size_t size_bytes, int protection) {
   if (size_bytes < kHugePageBytes) {
     return mmap(nullptr, size_bytes, protection, MAP_SHARED, descriptor, 0);
@@ -69,8 +69,7 @@ absl::StatusOr<std::unique_ptr<SharedMemory>> SharedMemory::Create(
   const int failed =
       posix_fallocate(descriptor.get(), 0, static_cast<off_t>(size_bytes));
   if (failed != 0) return ErrnoStatus(failed, what);
-  void* data =
-      MapAligned(descriptor.get(), size_bytes, PROT_READ | PROT_WRITE);
+  void* data = MapAligned(descriptor.get(), size_bytes, PROT_READ | PROT_WRITE);
   if (data == MAP_FAILED) return ErrnoStatus(errno, what);
   // Fewer page table walks where the system gives huge pages; else nothing.
   madvise(data, size_bytes, MADV_HUGEPAGE);

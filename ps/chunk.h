@@ -122,8 +122,8 @@ class Chunk {
     bool given = false;
     double weight = 0;
     // What is summed when the step is complete: all of it where it lies in the
-    // worker's memory, where the sum has to be in the order of slots or is given
-    // upstream, or where there are buffers in it.
+    // worker's memory, where the sum has to be in the order of slots or is
+    // given upstream, or where there are buffers in it.
     tensor::ReceivedRequest held;
     ReplyCallback push_reply;
     ReplyCallback pull_reply;

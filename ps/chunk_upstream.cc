@@ -23,8 +23,8 @@ void Chunk::GiveUpstream() {
   contribution.step = step();
   for (const Slot& slot : slots_) contribution.weight += slot.weight;
   const double total_weight = contribution.weight;
-  const bool has_buffers = trained_ < range_.elements() &&
-                           slots_[0].held.payload.size_bytes() > 0;
+  const bool has_buffers =
+      trained_ < range_.elements() && slots_[0].held.payload.size_bytes() > 0;
   contribution.idle = total_weight == 0 && !has_buffers;
   if (contribution.idle) return context_->upstream->Push(contribution);
   const absl::Span<float> mean = context_->upstream->MeanOf(number_);

@@ -34,13 +34,11 @@ bool IsThere(const tensor::Payload& payload, absl::Span<float> parameters) {
 
 }  // namespace
 
-ExchangeImpl::ExchangeImpl(const ExchangeOptions& options,
-                           tensor::Layout layout,
-                           std::shared_ptr<const tensor::ParameterVersions>
-                               parameters,
-                           std::unique_ptr<GradientEncoder> encoder,
-                           std::vector<std::unique_ptr<ShardChannel>> channels,
-                           absl::Time deadline)
+ExchangeImpl::ExchangeImpl(
+    const ExchangeOptions& options, tensor::Layout layout,
+    std::shared_ptr<const tensor::ParameterVersions> parameters,
+    std::unique_ptr<GradientEncoder> encoder,
+    std::vector<std::unique_ptr<ShardChannel>> channels, absl::Time deadline)
     : options_(options),
       layout_(std::move(layout)),
       parameters_(std::move(parameters)),

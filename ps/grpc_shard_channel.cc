@@ -280,8 +280,7 @@ class GrpcShardChannel final : public ShardChannel {
       : options_(std::move(options)) {
     // Its own connections: another shard's tensors do not stand in their way.
     for (uint32_t i = 0; i < options_.connections; ++i) {
-      channels_.push_back(
-          net::Dial(options_.target, {.own_connection = true}));
+      channels_.push_back(net::Dial(options_.target, {.own_connection = true}));
     }
     stub_ = v1::Shard::NewStub(channels_[0]);
   }

@@ -46,9 +46,8 @@ class LeaderExchange final : public Exchange {
     if (!absl::IsDeadlineExceeded(status)) return status;
     const std::string behind = leader_->WaitsFor();
     if (behind.empty()) return status;
-    return absl::DeadlineExceededError(
-        absl::StrCat(std::string(status.message()), "; for its node, ",
-                     behind));
+    return absl::DeadlineExceededError(absl::StrCat(
+        std::string(status.message()), "; for its node, ", behind));
   }
   void Cancel(const absl::Status& why) override { local_->Cancel(why); }
   std::string WaitsFor() const override { return local_->WaitsFor(); }
@@ -116,9 +115,9 @@ absl::StatusOr<std::unique_ptr<Exchange>> OpenNodeExchange(
   NodeLeader* const behind = leader.get();
   parts.host->SetUpstream(std::move(leader));
   local.own_shard = parts.host;
-  TFD_ASSIGN_OR_RETURN(std::unique_ptr<Exchange> own,
-                       Exchange::Open(local, node, parts.parameters,
-                                      absl::Now() + patience));
+  TFD_ASSIGN_OR_RETURN(
+      std::unique_ptr<Exchange> own,
+      Exchange::Open(local, node, parts.parameters, absl::Now() + patience));
   return std::make_unique<LeaderExchange>(std::move(own), behind);
 }
 

@@ -30,8 +30,8 @@ struct NodeExchangeParts {
   Transport transport = v1::ExchangeSpec::AUTO;
 };
 
-// `options` are those of an exchange with the shards of the job, the slot aside.
-// Waits up to `patience` for the shards, and as long again for the first
+// `options` are those of an exchange with the shards of the job, the slot
+// aside. Waits up to `patience` for the shards, and as long again for the first
 // parameters. A worker that is alone on its node gets an ordinary exchange.
 absl::StatusOr<std::unique_ptr<Exchange>> OpenNodeExchange(
     const ExchangeOptions& options, const NodeExchangeParts& parts,

@@ -11,8 +11,8 @@
 namespace tfd::ps {
 namespace {
 
-// Ends only a wait, which is begun again: the workers of the node have deadlines
-// of their own, and Stop wakes.
+// Ends only a wait, which is begun again: the workers of the node have
+// deadlines of their own, and Stop wakes.
 constexpr absl::Duration kStepPatience = absl::Minutes(1);
 
 }  // namespace
@@ -77,9 +77,8 @@ void NodeLeader::Push(const NodeContribution& contribution) {
   }
   if (status.ok()) {
     status = exchange_->PushChunk(
-        contribution.chunk, contribution.idle
-                                ? nullptr
-                                : MeanOf(contribution.chunk).data());
+        contribution.chunk,
+        contribution.idle ? nullptr : MeanOf(contribution.chunk).data());
   }
   if (status.ok()) return;
   // The thread tells all chunks.
@@ -91,10 +90,10 @@ void NodeLeader::Push(const NodeContribution& contribution) {
 absl::Status NodeLeader::BeginStep(const NodeContribution& contribution) {
   if (begun_) {
     if (contribution.weight == weight_) return absl::OkStatus();
-    return absl::InternalError(absl::StrCat(
-        "chunk ", contribution.chunk, " of step ", contribution.step,
-        " has the weight ", contribution.weight, ", another one of the same ",
-        "step ", weight_));
+    return absl::InternalError(
+        absl::StrCat("chunk ", contribution.chunk, " of step ",
+                     contribution.step, " has the weight ", contribution.weight,
+                     ", another one of the same ", "step ", weight_));
   }
   StepInfo info;
   info.step = static_cast<int64_t>(contribution.step);

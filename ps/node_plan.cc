@@ -23,10 +23,11 @@ absl::StatusOr<NodePlan> PlanNodes(const v1::Membership& membership,
       continue;
     }
     if (member.endpoint().host_id().empty()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          member.task(), " has not said on which host it runs, which "
-                         "exchange.aggregate: node needs; install the same "
-                         "version of tfd everywhere"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(member.task(),
+                       " has not said on which host it runs, which "
+                       "exchange.aggregate: node needs; install the same "
+                       "version of tfd everywhere"));
     }
     workers[number] = &member;
     if (member.task() == task) host = member.endpoint().host_id();

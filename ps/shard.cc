@@ -56,8 +56,7 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
   if (options_.worker_parameters != nullptr &&
       context_.sync == v1::StrategySpec::BSP &&
       options_.payload == tensor::NumberType::kFloat32) {
-    context_.pool =
-        std::make_shared<ParameterPool>(options_.worker_parameters);
+    context_.pool = std::make_shared<ParameterPool>(options_.worker_parameters);
   } else {
     context_.pool = std::make_shared<ParameterPool>(
         elements, options_.share_memory, options_.payload);

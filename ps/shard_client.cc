@@ -44,9 +44,9 @@ absl::Status CheckOptions(const ExchangeOptions& options,
   }
   for (const tensor::FlatBuffer& version : parameters) {
     if (version.elements() != layout.elements()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the layout has ", layout.elements(), " elements, the parameters ",
-          version.elements()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the layout has ", layout.elements(),
+                       " elements, the parameters ", version.elements()));
     }
   }
   return absl::OkStatus();

@@ -66,8 +66,7 @@ void ShardTask::MakeHost() {
   options.task = environment_.task;
   // The layout of a node has one.
   options.sums_only = sums_only();
-  options.shard =
-      sums_only() ? 0 : static_cast<uint32_t>(environment_.number);
+  options.shard = sums_only() ? 0 : static_cast<uint32_t>(environment_.number);
   options.generation = environment_.generation;
   options.spec = environment_.spec;
   options.in_worker = environment_.role == kShardWorkerRole;

@@ -1,5 +1,6 @@
 // To whom the leader of a node gives what the workers of its node have given to
-// it (exchange.aggregate: node), and who tells it the parameters that come of it.
+// it (exchange.aggregate: node), and who tells it the parameters that come of
+// it.
 #ifndef TFD_PS_UPSTREAM_H_
 #define TFD_PS_UPSTREAM_H_
 

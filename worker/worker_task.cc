@@ -127,7 +127,8 @@ class TaskRun {
   InputFacts input_;
   std::unique_ptr<Model> model_;
   StepTrace trace_;
-  // All-reduce, or where the workers of a node sum; reads the model's gradients.
+  // All-reduce, or where the workers of a node sum; reads the model's
+  // gradients.
   std::unique_ptr<ps::ShardTask> shard_;
 };
 

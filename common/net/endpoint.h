@@ -11,8 +11,8 @@
 namespace tfd::net {
 
 // Boot id and network namespace of this process: two processes with the same
-// one reach each other over Unix sockets. Read once. What the environment has as
-// TFD_HOST_ID is appended, so that tests have several hosts on one machine.
+// one reach each other over Unix sockets. Read once. What the environment has
+// as TFD_HOST_ID is appended, so that tests have several hosts on one machine.
 inline constexpr char kHostIdVariable[] = "TFD_HOST_ID";
 const std::string& HostId();
 

@@ -19,7 +19,6 @@
 #include "absl/time/clock.h"
 #include "common/net/server.h"
 #include "common/shared_memory.h"
-#include "tensor/flat_buffer.h"
 #include "common/testing/temp_folder.h"
 #include "ps/optimizer.h"
 #include "ps/schedule.h"
@@ -27,6 +26,7 @@
 #include "ps/shard_host.h"
 #include "ps/shard_service.h"
 #include "ps/shared_shard_server.h"
+#include "tensor/flat_buffer.h"
 
 namespace tfd::ps {
 
@@ -121,8 +121,7 @@ class TestShard {
     options.in_worker = transport == TestTransport::kOwnShards ||
                         transport == TestTransport::kNode;
     options.sums_only = transport == TestTransport::kNode;
-    options.task =
-        absl::StrCat(options.in_worker ? "worker/" : "ps/", number);
+    options.task = absl::StrCat(options.in_worker ? "worker/" : "ps/", number);
     options.shard = options.sums_only ? 0 : number;
     options.generation = generation;
     options.spec = spec;

@@ -33,8 +33,7 @@ class TransportTest : public ::testing::TestWithParam<TestTransport> {
 
 std::string TransportName(
     const ::testing::TestParamInfo<TestTransport>& transport) {
-  const char* const names[] = {"Sockets", "Stripes", "Memory",
-                               "OwnShards"};
+  const char* const names[] = {"Sockets", "Stripes", "Memory", "OwnShards"};
   return names[static_cast<int>(transport.param)];
 }
 
@@ -172,8 +171,8 @@ TEST_F(ExchangeTest, AShardThatStaysAwayIsNamed) {
   std::vector<float> parameters = TestNumbers(layout.elements(), 0);
   ExchangeOptions options = TestExchangeOptions(cluster, 0, 1, 5);
   options.reconnect_timeout = absl::Milliseconds(200);
-  auto exchange = Exchange::Open(options, layout, TestVersions(parameters),
-                                 TestDeadline());
+  auto exchange =
+      Exchange::Open(options, layout, TestVersions(parameters), TestDeadline());
   ASSERT_TRUE(exchange.ok()) << exchange.status();
   ASSERT_TRUE((*exchange)->Initialise(TestDeadline()).ok());
   cluster.servers[1]->StopServer();
@@ -214,9 +213,9 @@ TEST_F(ExchangeTest, ADifferentLayoutIsRefusedWithTheDifference) {
   auto first = Exchange::Open(TestExchangeOptions(cluster, 0, 1, 5), layout,
                               TestVersions(parameters), TestDeadline());
   ASSERT_TRUE(first.ok()) << first.status();
-  const auto second = Exchange::Open(
-      TestExchangeOptions(cluster, 1, 1, 5), TestLayout(2, 1, 32),
-      TestVersions(parameters), TestDeadline());
+  const auto second = Exchange::Open(TestExchangeOptions(cluster, 1, 1, 5),
+                                     TestLayout(2, 1, 32),
+                                     TestVersions(parameters), TestDeadline());
   EXPECT_EQ(second.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(second.status().message()),
               AllOf(HasSubstr("ps/0"), HasSubstr("worker/1"),
@@ -251,11 +250,11 @@ TEST_F(ExchangeTest, AWrongTokenAndAStaleGenerationAreFinal) {
   std::vector<float> parameters(layout.elements());
   ExchangeOptions options = TestExchangeOptions(cluster, 0, 4, 5);
   options.token = "guessed";
-  EXPECT_EQ(Exchange::Open(options, layout, TestVersions(parameters),
-                           TestDeadline())
-                .status()
-                .code(),
-            absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(
+      Exchange::Open(options, layout, TestVersions(parameters), TestDeadline())
+          .status()
+          .code(),
+      absl::StatusCode::kUnauthenticated);
   const auto stale =
       Exchange::Open(TestExchangeOptions(cluster, 0, 3, 5), layout,
                      TestVersions(parameters), TestDeadline());

@@ -50,9 +50,9 @@ class TestNodes {
         generation_(generation) {
     for (const auto& node : nodes_) workers_ += node.size();
     for (size_t i = 0; i < workers_; ++i) {
-      hosts_.push_back(std::make_unique<TestShard>(
-          folder, i, generation, spec, v1::CheckpointRef(),
-          TestTransport::kNode));
+      hosts_.push_back(std::make_unique<TestShard>(folder, i, generation, spec,
+                                                   v1::CheckpointRef(),
+                                                   TestTransport::kNode));
       hosts_.back()->SetMembership();
     }
   }
@@ -116,8 +116,7 @@ class TestNodes {
         auto exchange = Open(i, *buffers[i], OptionsOf(i, total_steps));
         results[i].status = exchange.status();
         if (!exchange.ok()) return;
-        auto taken =
-            TakeSteps(**exchange, *buffers[i], i, until_step, part_of);
+        auto taken = TakeSteps(**exchange, *buffers[i], i, until_step, part_of);
         results[i].status = taken.status();
         results[i].stats = (*exchange)->stats();
         if (taken.ok()) results[i].parameters = *std::move(taken);
@@ -132,9 +131,7 @@ class TestNodes {
     return results;
   }
 
-  size_t elements() const {
-    return tensor::Layout::Build(layout_)->elements();
-  }
+  size_t elements() const { return tensor::Layout::Build(layout_)->elements(); }
 
  private:
   const TestCluster* const cluster_;
@@ -255,7 +252,8 @@ TEST_P(NodeExchangeTest, WhatTheNodesSendIsHalfOfWhatTheirWorkersWould) {
             (2 * kSteps + 1) * model_bytes);
   if (GetParam() == TestTransport::kMemory) {
     // Nor is anything copied twice in a leader: not even between its levels.
-    EXPECT_LT(results[0].stats.bytes_sent, (kSteps + 1) * model_bytes + headers);
+    EXPECT_LT(results[0].stats.bytes_sent,
+              (kSteps + 1) * model_bytes + headers);
     EXPECT_EQ(results[0].stats.bytes_copied, (kSteps + 1) * model_bytes);
   }
 }

@@ -24,9 +24,9 @@ torch::jit::Module BuildModule(const ModelDefinition& definition, uint64_t seed,
 torch::jit::Module LoadModule(const std::string& path,
                               const torch::Device& device);
 
-// The module has an attribute channels_last that is True, as the built-in models
-// with convolutions have and a user's may: it takes images in PyTorch's memory
-// format of that name. The shapes are the same.
+// The module has an attribute channels_last that is True, as the built-in
+// models with convolutions have and a user's may: it takes images in PyTorch's
+// memory format of that name. The shapes are the same.
 bool WantsChannelsLast(const torch::jit::Module& module);
 
 struct NamedTensor {
