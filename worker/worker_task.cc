@@ -258,7 +258,9 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
   if (spec_.exchange().has_top_k()) {
     options.top_k = spec_.exchange().top_k();
   }
-  options.connections = spec_.exchange().connections();
+  if (spec_.exchange().has_connections()) {
+    options.connections = spec_.exchange().connections();
+  }
   if (is_shard()) options.own_shard = shard_->host();
   if (spec_.trace().steps() > 0) {
     options.on_arrived = [this](uint32_t chunk) { trace_.Arrived(chunk); };
