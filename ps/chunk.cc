@@ -60,8 +60,7 @@ Chunk::Chunk(const ChunkContext* context, uint32_t number,
     }
   }
   if (context_->upstream != nullptr) {
-    // It has written them where FreeBuffer finds the first room.
-    current_ = FreeBuffer();
+    current_ = UpstreamParameters();
     step_.store(context_->upstream->step(), std::memory_order_release);
     initialised_.store(true, std::memory_order_release);
     return;

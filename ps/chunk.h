@@ -47,6 +47,8 @@ struct ChunkContext {
   // then, nor are there snapshots.
   Upstream* upstream = nullptr;
   std::shared_ptr<ParameterPool> pool;
+  // Of the worker in this process; null where there is none.
+  const tensor::ParameterVersions* worker_parameters = nullptr;
   // For messages: which parameter a number belongs to.
   const tensor::Layout* layout = nullptr;
   v1::ExchangeSpec::NanPolicy nan = v1::ExchangeSpec::FAIL;
@@ -147,6 +149,7 @@ class Chunk {
   void EndStep();
   void GiveUpstream();
   void TakeUpstream(const absl::Status& status);
+  ParameterRef UpstreamParameters();
   absl::Status Update(uint64_t step, double total_weight);
   void KeepParameters();
   absl::Status SumAndCheck();
@@ -192,6 +195,8 @@ class Chunk {
   // worker pushes a step only when it has all of the one before.
   ParameterRef current_;
   ParameterRef previous_;
+  // The worker's version that has what came from upstream last.
+  int upstream_version_ = 1;
   // Every buffer there is, those that are still being sent among them. In a
   // worker, its two versions of this chunk.
   std::vector<ParameterRef> buffers_;

@@ -57,9 +57,25 @@ void Chunk::TakeUpstream(const absl::Status& status) {
   if (!broken_.ok()) return;
   if (!status.ok()) return Break(status);
   // As in Update: nobody asks for the ones before any more.
-  ParameterRef next = FreeBuffer();
+  upstream_version_ = 1 - upstream_version_;
+  previous_ = {};
+  ParameterRef next = UpstreamParameters();
   previous_ = std::exchange(current_, std::move(next));
   EndStep();
+}
+
+// They are in the worker's version; also kept there, where it is this chunk's
+// place.
+ParameterRef Chunk::UpstreamParameters() {
+  ParameterRef parameters = FreeBuffer();
+  if (in_worker()) return parameters;
+  const absl::Span<const float> arrived =
+      (*context_->worker_parameters)[upstream_version_].span().subspan(
+          range_.begin, range_.elements());
+  std::copy(arrived.begin(), arrived.end(),
+            parameters.BeginWrite().floats.begin());
+  parameters.EndWrite();
+  return parameters;
 }
 
 }  // namespace tfd::ps

@@ -53,7 +53,11 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
   for (const uint32_t chunk : layout_.ChunksOf(options_.shard)) {
     elements += layout_.ChunkRange(chunk).elements();
   }
-  if (options_.worker_parameters != nullptr &&
+  context_.worker_parameters = options_.worker_parameters.get();
+  // Forward writes buffers (batch norm's) where they are, while others may still
+  // read them from here.
+  const bool has_buffers = layout_.buffers_begin() < layout_.elements();
+  if (options_.worker_parameters != nullptr && !has_buffers &&
       context_.sync == v1::StrategySpec::BSP &&
       options_.payload == tensor::NumberType::kFloat32) {
     context_.pool = std::make_shared<ParameterPool>(options_.worker_parameters);
