@@ -119,12 +119,13 @@ void NodeLeader::Arrived(uint32_t chunk) {
 
 void NodeLeader::Run() {
   while (true) {
-    const absl::Status ended = EndStep();
+    absl::Status ended = EndStep();
     uint32_t last = 0;
     {
       absl::MutexLock lock(&mutex_);
       if (stopping_) return;
-      failed_ = ended;
+      if (failed_.ok()) failed_ = ended;
+      ended = failed_;
       begun_ = false;
       last = last_;
     }

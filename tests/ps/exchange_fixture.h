@@ -64,7 +64,8 @@ enum class TestTransport {
 
 inline bool InMemory(TestTransport transport) {
   return transport == TestTransport::kMemory ||
-         transport == TestTransport::kOwnShards;
+         transport == TestTransport::kOwnShards ||
+         transport == TestTransport::kNode;
 }
 
 inline tensor::LayoutParts TestLayoutParts(

@@ -36,6 +36,8 @@ struct WorkerResult {
   absl::Status status;
   std::vector<float> parameters;
   ExchangeStats stats;
+  // Its host had a shard.
+  bool sums = false;
 };
 
 // The workers of all nodes, each with a host of its own to sum in.
@@ -122,6 +124,7 @@ class TestNodes {
         if (taken.ok()) results[i].parameters = *std::move(taken);
         exchange->reset();
         EXPECT_TRUE(hosts_[i]->host().AwaitNoStreams(kTestTimeout).ok());
+        results[i].sums = hosts_[i]->host().shard() != nullptr;
       });
     }
     for (std::thread& thread : threads) thread.join();
@@ -209,6 +212,10 @@ TEST_P(NodeExchangeTest, TwoNodesOfTwoWorkersEqualTheReference) {
   const auto results = nodes.Run(20, 20, Always);
   ExpectNear(results, Reference(spec, TestLayout(4, 3), 20, Always));
   EXPECT_EQ(cluster.servers[0]->shard().layout().slots(), 2u);
+  for (const WorkerResult& result : results) {
+    EXPECT_EQ(result.stats.shards_in_place,
+              GetParam() == TestTransport::kMemory || result.sums ? 1u : 0u);
+  }
 }
 
 TEST_P(NodeExchangeTest, AWorkerAloneOnItsNodeTalksToTheShardsItself) {
@@ -218,6 +225,9 @@ TEST_P(NodeExchangeTest, AWorkerAloneOnItsNodeTalksToTheShardsItself) {
   const auto results = nodes.Run(10, 10, Always);
   ExpectNear(results, Reference(spec, TestLayout(3, 2), 10, Always));
   EXPECT_EQ(Pushed(cluster), 10 * 2 * TestLayout(2, 2).chunks());
+  EXPECT_FALSE(results[0].sums);
+  EXPECT_TRUE(results[1].sums);
+  EXPECT_FALSE(results[2].sums);
 }
 
 TEST_P(NodeExchangeTest, ShortIdleAndWorthlessBatchesAreWeightedRight) {
@@ -346,15 +356,20 @@ TEST_P(NodeExchangeTest, ANanOfOneWorkerFailsAllAndNamesTheParameter) {
       auto exchange = nodes.Open(i, buffers, nodes.OptionsOf(i, 5));
       ASSERT_TRUE(exchange.ok()) << exchange.status();
       if (i == 1) {
-        // In fc.weight, with what a step multiplies it by.
+        // In fc.weight.
         buffers.gradient[200] = std::numeric_limits<float>::quiet_NaN();
       }
-      StepInfo step;
-      step.weight = 64;
-      EXPECT_TRUE((*exchange)->BeginStep(step).ok());
-      statuses[i] = (*exchange)->PushAll(buffers.gradient.data());
-      if (statuses[i].ok()) {
-        statuses[i] = (*exchange)->WaitStep(TestDeadline());
+      // In a batch that is worth nothing it does not count.
+      for (int64_t t = 0; t < 2 && statuses[i].ok(); ++t) {
+        EXPECT_EQ((*exchange)->step(), t);
+        StepInfo step;
+        step.step = t;
+        step.weight = i == 1 && t == 0 ? 0 : 64;
+        EXPECT_TRUE((*exchange)->BeginStep(step).ok());
+        statuses[i] = (*exchange)->PushAll(buffers.gradient.data());
+        if (statuses[i].ok()) {
+          statuses[i] = (*exchange)->WaitStep(TestDeadline());
+        }
       }
       exchange->reset();
       EXPECT_TRUE(nodes.host(i).host().AwaitNoStreams(kTestTimeout).ok());
@@ -365,9 +380,10 @@ TEST_P(NodeExchangeTest, ANanOfOneWorkerFailsAllAndNamesTheParameter) {
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& status : statuses) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(status.message()),
-                AllOf(HasSubstr("worker/0"), HasSubstr("ps/0"),
-                      HasSubstr("the gradient of fc.weight has a NaN")));
+    EXPECT_THAT(
+        std::string(status.message()),
+        AllOf(HasSubstr("worker/0"), HasSubstr("ps/0"), HasSubstr("at step 1"),
+              HasSubstr("the gradient of fc.weight has a NaN")));
   }
 }
 
