@@ -54,8 +54,8 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
     elements += layout_.ChunkRange(chunk).elements();
   }
   context_.worker_parameters = options_.worker_parameters.get();
-  // Forward writes buffers (batch norm's) where they are, while others may still
-  // read them from here.
+  // Forward writes buffers (batch norm's) where they are, while others may
+  // still read them from here.
   const bool has_buffers = layout_.buffers_begin() < layout_.elements();
   if (options_.worker_parameters != nullptr && !has_buffers &&
       context_.sync == v1::StrategySpec::BSP &&
