@@ -298,12 +298,14 @@ class GrpcShardChannel final : public ShardChannel {
     }
     stub_->async()->Open(
         &call->context, &call->request, &call->response,
-        [call, done = std::move(done)](const grpc::Status& status) {
-          if (status.ok()) {
-            done(call->response);
-          } else {
-            done(FromGrpc(status));
-          }
+        [call, done = std::move(done)](const grpc::Status& status) mutable {
+          absl::StatusOr<v1::OpenResponse> opened = std::move(call->response);
+          if (!status.ok()) opened = FromGrpc(status);
+          // The call refers to the channel, which must not end on this thread,
+          // one of gRPC's: it would wait for itself. Whoever destroys this
+          // object does so after `done`.
+          call.reset();
+          done(opened);
         });
   }
 
