@@ -127,12 +127,15 @@ void ShardTask::OnSaved(int64_t step,
   v1::TaskMessage message;
   message.mutable_shard_saved()->set_step(step);
   *message.mutable_shard_saved()->mutable_file() = *file;
+  message.mutable_shard_saved()->set_shards(host_->shard()->layout().shards());
   events_.send(std::move(message));
   absl::MutexLock lock(&mutex_);
   saved_step_ = std::max(saved_step_, step);
 }
 
 absl::Status ShardTask::AwaitCheckpoint(int64_t step, absl::Duration timeout) {
+  // A small model is all in the first shard, and nobody has opened this one.
+  if (host_->shard() == nullptr) return absl::OkStatus();
   absl::MutexLock lock(&mutex_);
   const auto there = [&] {
     mutex_.AssertReaderHeld();

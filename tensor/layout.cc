@@ -116,6 +116,10 @@ absl::Status CheckBuffers(const v1::LayoutGroup& group, uint64_t elements) {
   return absl::OkStatus();
 }
 
+// Totals up to this are summed in one place: what they cost is messages and
+// wake-ups, of which one shard needs the fewest (docs/performance.md).
+constexpr uint64_t kOneShardElements = 64 * 1024 / sizeof(float);
+
 // `chunk_elements`, or less where not every shard would get a chunk.
 uint64_t FittingChunk(uint64_t chunk_elements, uint64_t elements,
                       uint64_t shards) {
@@ -230,7 +234,6 @@ absl::StatusOr<Layout> Layout::Build(const LayoutParts& parts) {
   v1::LayoutGroup group;
   group.set_name(parts.group);
   for (const std::string& member : parts.members) group.add_members(member);
-  for (const std::string& shard : parts.shards) group.add_shards(shard);
   uint64_t begin = 0;
   for (size_t i = 0; i < parts.tensors.size(); ++i) {
     v1::TensorInfo* tensor = group.add_tensors();
@@ -253,8 +256,12 @@ absl::StatusOr<Layout> Layout::Build(const LayoutParts& parts) {
                                    " tensors are buffers; there is nothing to "
                                    "train"));
   }
-  group.set_chunk_elements(
-      FittingChunk(parts.chunk_elements, begin, parts.shards.size()));
+  const bool one_shard =
+      begin <= std::min(parts.chunk_elements, kOneShardElements);
+  const size_t shards = one_shard ? std::min<size_t>(parts.shards.size(), 1)
+                                  : parts.shards.size();
+  for (size_t i = 0; i < shards; ++i) group.add_shards(parts.shards[i]);
+  group.set_chunk_elements(FittingChunk(parts.chunk_elements, begin, shards));
   return FromGroup(std::move(group));
 }
 

@@ -45,7 +45,9 @@ struct TensorShape {
 struct LayoutParts {
   // The group's name; there is one group today.
   std::string group = "dense";
-  // Slot s is filled by members[s]; shard i is shards[i]. Tasks' names.
+  // Slot s is filled by members[s]; shard i is shards[i]. Tasks' names. A total
+  // of at most 64 KiB that fits one chunk is all in shards[0], and the layout
+  // has no other.
   std::vector<std::string> members;
   std::vector<std::string> shards;
   // In the order of the flat key space.

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+# With chunks so small that each worker has some of the parameters.
 ALLREDUCE = {
     "strategy": "allreduce",
     "tasks": "{worker: {count: 2}, evaluator: {count: 1, cpus: 0.5}}",
+    "exchange": "{chunk_bytes: 4096}",
 }
 
 
@@ -47,10 +49,14 @@ def test_the_same_bits_whoever_holds_the_parameters_and_whatever_carries_them(
         "two": ({}, ["--set", "tasks.ps.count=2", "--set", "exchange.chunk_bytes=4096"]),
         "allreduce": (ALLREDUCE, []),
         "allreduce-tcp": (ALLREDUCE, ["--set", "exchange.transport=tcp"]),
+        # So small a model is all in one place.
+        "two-small": ({}, ["--set", "tasks.ps.count=2"]),
+        "allreduce-small": (ALLREDUCE, ["--set", "exchange.chunk_bytes=1MiB"]),
     }
     in_memory = {
         "servers": "1 of 1", "sockets": "0 of 1", "two": "2 of 2",
         "allreduce": "2 of 2", "allreduce-tcp": "1 of 2",
+        "two-small": "1 of 1", "allreduce-small": "1 of 1",
     }  # fmt: skip
     for storage, (changes, flags) in cases.items():
         spec = spec_file(f"{storage}.yaml", deterministic="true", **changes)

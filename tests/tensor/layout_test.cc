@@ -60,11 +60,29 @@ TEST(LayoutTest, PiecesCoverARangeOnceAndInOrder) {
   EXPECT_EQ(PieceName(layout.tensor(0), 6, 12), "a[6:12]");
 }
 
-TEST(LayoutTest, ASmallModelStillGivesEveryShardAChunk) {
-  for (uint64_t elements = 1; elements < 40; ++elements) {
-    for (size_t shards = 1; shards <= elements && shards < 9; ++shards) {
+TEST(LayoutTest, ASmallTotalIsAllInTheFirstShard) {
+  LayoutParts parts = Parts();
+  parts.shards = {"ps/0", "ps/1"};
+  parts.tensors = {{"w", {64 * 1024 / sizeof(float)}}};
+  parts.chunk_elements = 1 << 18;
+  const Layout small = Make(parts);
+  EXPECT_THAT(small.group().shards(), ElementsAre("ps/0"));
+  EXPECT_EQ(small.chunks(), 1u);
+  // Whoever asks for smaller chunks has a reason.
+  parts.chunk_elements /= 32;
+  EXPECT_EQ(Make(parts).shards(), 2u);
+  parts.chunk_elements = 1 << 18;
+  ++parts.tensors[0].shape[0];
+  EXPECT_EQ(Make(parts).shards(), 2u);
+}
+
+TEST(LayoutTest, AModelOfFewChunksStillGivesEveryShardOne) {
+  const int64_t one_shard = 64 * 1024 / sizeof(float);
+  for (int64_t elements = one_shard + 1; elements < one_shard + 40;
+       ++elements) {
+    for (size_t shards = 1; shards < 9; ++shards) {
       LayoutParts parts = Parts();
-      parts.tensors = {{"w", {static_cast<int64_t>(elements)}}};
+      parts.tensors = {{"w", {elements}}};
       parts.shards.assign(shards, "");
       for (size_t i = 0; i < shards; ++i) {
         parts.shards[i] = "ps/" + std::to_string(i);

@@ -38,10 +38,18 @@ struct ShardFile {
   uint32_t crc32c = 0;
 };
 
+// The parts of a checkpoint that are there.
+struct SavedShards {
+  // How many there must be.
+  uint32_t needed = 0;
+  std::map<uint32_t, ShardFile> files;
+  bool complete() const { return files.size() == needed; }
+};
+
 struct JobRuntime {
-  // By step and shard; dropped once the step is committed. Tasks say it again
-  // after a reconnect.
-  std::map<int64_t, std::map<uint32_t, ShardFile>> shards_saved;
+  // By step; dropped once the step is committed. Tasks say it again after a
+  // reconnect.
+  std::map<int64_t, SavedShards> shards_saved;
   // Why it waits for a place, by the last look at the queue.
   std::string queue_reason;
   // When each task was last heard of.

@@ -48,9 +48,8 @@ std::vector<int64_t> StepsToWrite(const Context& context, const Job& job) {
   std::vector<int64_t> steps;
   const auto runtime = context.runtime.jobs.find(job.id);
   if (runtime == context.runtime.jobs.end()) return steps;
-  const size_t shards = static_cast<size_t>(CountTasks(job, ShardRoleOf(job)));
   for (const auto& [step, saved] : runtime->second.shards_saved) {
-    if (saved.size() == shards) steps.push_back(step);
+    if (saved.complete()) steps.push_back(step);
   }
   return steps;
 }
@@ -149,21 +148,17 @@ void TakeMetrics(const Context& context, const Speaker& speaker, int64_t step,
 }
 
 void TakeShardSaved(const Context& context, const Speaker& speaker,
-                    int64_t step, const ShardFile& file) {
+                    int64_t step, uint32_t shards, const ShardFile& file) {
   const Task* task = nullptr;
   const Job* job = Listen(context, speaker, &task);
-  if (job == nullptr || step <= NewestCommitted(*job) ||
-      file.shard >=
-          static_cast<uint32_t>(CountTasks(*job, ShardRoleOf(*job)))) {
-    return;
-  }
-  std::map<uint32_t, ShardFile>& saved =
-      context.runtime.jobs[speaker.job].shards_saved[step];
-  saved[file.shard] = file;
-  if (saved.size() ==
-      static_cast<size_t>(CountTasks(*job, ShardRoleOf(*job)))) {
-    context.Emit(SendWriteManifest{speaker.job, step});
-  }
+  if (job == nullptr || step <= NewestCommitted(*job)) return;
+  const auto tasks = static_cast<uint32_t>(CountTasks(*job, ShardRoleOf(*job)));
+  const uint32_t needed = shards == 0 ? tasks : shards;
+  if (needed > tasks || file.shard >= needed) return;
+  SavedShards& saved = context.runtime.jobs[speaker.job].shards_saved[step];
+  saved.needed = needed;
+  saved.files[file.shard] = file;
+  if (saved.complete()) context.Emit(SendWriteManifest{speaker.job, step});
 }
 
 void TakeManifestWritten(const Context& context, const Speaker& speaker,

@@ -43,8 +43,9 @@ void TakeTrainingDone(const Context& context, const Speaker& speaker,
                       int64_t step);
 void TakeMetrics(const Context& context, const Speaker& speaker, int64_t step,
                  double epoch, const std::map<std::string, double>& values);
+// `shards`: how many parts make the checkpoint; 0: as many as there are tasks.
 void TakeShardSaved(const Context& context, const Speaker& speaker,
-                    int64_t step, const ShardFile& file);
+                    int64_t step, uint32_t shards, const ShardFile& file);
 void TakeManifestWritten(const Context& context, const Speaker& speaker,
                          const CheckpointRef& checkpoint);
 void TakeEvaluated(const Context& context, const Speaker& speaker, int64_t step,

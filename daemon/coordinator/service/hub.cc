@@ -133,7 +133,7 @@ class CommandEncoder {
     if (runtime == context_.runtime.jobs.end()) return;
     const auto shards = runtime->second.shards_saved.find(e.step);
     if (shards == runtime->second.shards_saved.end()) return;
-    session_.Send(EncodeWriteManifest(e.step, shards->second));
+    session_.Send(EncodeWriteManifest(e.step, shards->second.files));
   }
   void operator()(const SendDataset& e) {
     const Job* job = Find(e.job);

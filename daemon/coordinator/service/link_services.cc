@@ -121,6 +121,7 @@ void TaskConversation::Message(const Context& context,
       break;
     case v1::TaskMessage::kShardSaved:
       TakeShardSaved(context, speaker, message.shard_saved().step(),
+                     message.shard_saved().shards(),
                      Decode(message.shard_saved().file()));
       break;
     case v1::TaskMessage::kManifestWritten:

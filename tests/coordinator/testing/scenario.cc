@@ -302,6 +302,7 @@ bool Scenario::DoTask(const Command& command) {
     const auto shard = static_cast<uint32_t>(command.Number(3));
     TakeShardSaved(context(), {job, absl::StrCat("ps/", shard), 7},
                    command.Number(2),
+                   static_cast<uint32_t>(command.NumberOption("of", 0)),
                    {shard, absl::StrCat("shard-", shard), 1, 2});
   } else if (what == "manifest") {
     TakeManifestWritten(context(), {job, "ps/0", 7},
