@@ -67,6 +67,11 @@ std::string Steps(const v1::Job& job) {
                       FormatCount(job.total_steps()));
 }
 
+// What a job counts.
+const char* StepWord(const v1::Job& job) {
+  return job.spec().has_predict() ? "part" : "step";
+}
+
 std::string FormatMetric(double value) {
   return absl::StrFormat("%.4g", value);
 }
@@ -204,6 +209,7 @@ std::string FormatJob(const v1::Job& job, absl::Time now) {
   line("metrics", absl::StrJoin(metrics, ", "));
   if (job.has_checkpoint()) line("checkpoint", job.checkpoint().uri());
   line("export", job.export_uri());
+  line("predictions", job.spec().predict().output());
   for (const v1::DatasetStatus& dataset : job.datasets()) {
     line("dataset",
          absl::StrCat(dataset.name(), ": ", FormatCount(dataset.rows()),
@@ -243,10 +249,12 @@ std::string FormatProgress(const v1::Job& job, absl::Time now, int columns) {
   }
   std::vector<std::string> parts = {job.id()};
   int32_t epochs = job.spec().stop().epochs();
-  parts.push_back(epochs > 0
-                      ? absl::StrFormat("epoch %.1f/%d", job.epoch(), epochs)
-                      : absl::StrFormat("epoch %.1f", job.epoch()));
-  parts.push_back(absl::StrCat("step ", Steps(job)));
+  if (epochs > 0) {
+    parts.push_back(absl::StrFormat("epoch %.1f/%d", job.epoch(), epochs));
+  } else if (!job.spec().has_predict()) {
+    parts.push_back(absl::StrFormat("epoch %.1f", job.epoch()));
+  }
+  parts.push_back(absl::StrCat(StepWord(job), " ", Steps(job)));
   auto metric = [&](const char* name, const char* label, const char* format) {
     std::optional<double> value = Metric(job, name);
     if (value.has_value()) {
@@ -292,14 +300,15 @@ std::string FormatSummary(const v1::Job& job, const std::string& log_folder) {
     std::optional<double> rate = Metric(job, "samples_per_s");
     line("time",
          absl::StrCat(
-             tfd::FormatDuration(*time), " for ", FormatCount(job.step()),
-             " steps",
+             tfd::FormatDuration(*time), " for ", FormatCount(job.step()), " ",
+             StepWord(job), "s",
              rate.has_value()
                  ? absl::StrCat(", ", FormatCount(static_cast<int64_t>(*rate)),
                                 " records/s at the end")
                  : ""));
   }
   line("model", job.export_uri());
+  line("predictions", job.spec().predict().output());
   if (job.has_checkpoint()) line("checkpoint", job.checkpoint().uri());
   line("logs", log_folder);
   return text;

@@ -60,14 +60,22 @@ std::string DescribePlan(const v1::JobSpec& spec) {
     roles.push_back(absl::StrCat(role.count, " ", role.role));
     if (role.role == "worker") workers = role.count;
   }
+  const std::string tasks =
+      absl::StrCat(spec.name(), ": ", absl::StrJoin(roles, ", "), "; ");
+  if (spec.has_predict()) {
+    return absl::StrCat(
+        tasks, spec.predict().has_input()
+                   ? absl::StrCat("answers to ", spec.predict().output())
+                   : std::string("answers what is pushed to them"));
+  }
   const v1::DatasetSpec& train = spec.data().train();
   const int64_t batches = spec.strategy().accumulate_steps();
   const int64_t step = train.has_batch_size()
                            ? train.batch_size() * batches * workers
                            : train.global_batch_size();
   return absl::StrCat(
-      spec.name(), ": ", absl::StrJoin(roles, ", "), "; batch size ",
-      workers > 0 ? step / workers / batches : 0, " of each worker, ",
+      tasks, "batch size ", workers > 0 ? step / workers / batches : 0,
+      " of each worker, ",
       batches > 1 ? absl::StrCat(batches, " batches in a step, ") : "", step,
       " of a step");
 }
@@ -90,7 +98,10 @@ int Report(const CommandLine& line, const Followed& followed,
 
 // The folder of the logs: in storage, where it is a local folder.
 std::string LogFolder(const Context& context, const v1::JobSpec& spec) {
-  absl::StatusOr<Location> storage = ResolveUri(spec.storage().uri());
+  const std::string& uri =
+      spec.has_predict() ? spec.predict().output() : spec.storage().uri();
+  if (uri.empty()) return JoinPath(context.StateFolder(), "logs");
+  absl::StatusOr<Location> storage = ResolveUri(uri);
   bool local = storage.ok() && storage->file_system == LocalFileSystem();
   return JoinPath(local ? storage->path : context.StateFolder(), "logs");
 }

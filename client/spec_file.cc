@@ -43,7 +43,8 @@ absl::StatusOr<std::string> CheckModelAndData(const Context& context,
 }
 
 absl::Status CheckStorage(const v1::JobSpec& spec) {
-  if (spec.resume() || spec.overwrite()) return absl::OkStatus();
+  if (spec.resume() || spec.overwrite() || spec.has_predict())
+    return absl::OkStatus();
   absl::StatusOr<Location> location = ResolveUri(spec.storage().uri());
   // A storage that this process cannot read is checked by the job itself.
   if (!location.ok()) return absl::OkStatus();

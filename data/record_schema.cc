@@ -350,9 +350,11 @@ absl::StatusOr<RecordSchema> RecordSchema::Make(
     if (!column.ok()) return fail(column.status());
     made.features_.push_back(*std::move(column));
   }
-  auto label = Match(*made.schema_, names.label, /*is_label=*/true);
-  if (!label.ok()) return fail(label.status());
-  made.label_ = *std::move(label);
+  if (!names.label.empty()) {
+    auto label = Match(*made.schema_, names.label, /*is_label=*/true);
+    if (!label.ok()) return fail(label.status());
+    made.label_ = *std::move(label);
+  }
   return made;
 }
 
@@ -448,7 +450,7 @@ absl::StatusOr<RecordRows> RecordSchema::Decode(
   for (const Column& column : features_) {
     options.included_fields.push_back(column.index);
   }
-  options.included_fields.push_back(label_.index);
+  if (!label_.name.empty()) options.included_fields.push_back(label_.index);
   auto batch =
       arrow::ipc::ReadRecordBatch(**message, schema_, nullptr, options);
   if (!batch.ok()) return Damaged(batch.status());
@@ -469,6 +471,10 @@ absl::StatusOr<RecordRows> RecordSchema::Decode(
           CheckWidth(features_[i], view.width, first_row, &seen[i]));
     }
     rows.features.push_back(view);
+  }
+  if (label_.name.empty()) {
+    if (rows.rows > 0) *widths = seen;
+    return rows;
   }
   const auto labels = (*batch)->GetColumnByName(label_.name);
   TFD_ASSIGN_OR_RETURN(rows.label, View(label_, *labels, first_row));

@@ -53,12 +53,7 @@ class PsProcess {
     options.coordinator = environment_.coordinator;
     options.token = environment_.token;
     v1::TaskHello& hello = options.hello;
-    hello.set_protocol_version(kProtocolVersion);
-    hello.set_job(environment_.job);
-    hello.set_task(environment_.task);
-    hello.set_generation(environment_.generation);
-    hello.set_incarnation(RandomUint64());
-    hello.set_pid(getpid());
+    hello = MakeHello(environment_, RandomUint64());
     *hello.mutable_endpoint() = shard_->endpoint();
     if (shard_->restore().has_value()) {
       *hello.mutable_restore() = *shard_->restore();

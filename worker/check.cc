@@ -16,6 +16,7 @@
 #include "data/dataset.h"
 #include "worker/job_data.h"
 #include "worker/model.h"
+#include "worker/trained_model.h"
 
 namespace tfd::worker {
 namespace {
@@ -46,6 +47,7 @@ class Check {
   std::unique_ptr<data::Dataset> Take(
       const std::string& name,
       absl::StatusOr<std::unique_ptr<data::Dataset>> dataset);
+  void CheckPrediction();
   void CheckPlan(uint64_t records);
   void CheckModel(const data::Dataset* training,
                   const data::Dataset* validation);
@@ -132,7 +134,34 @@ void Check::CheckModel(const data::Dataset* training,
   }
 }
 
+// Opens the trained model and the input.
+void Check::CheckPrediction() {
+  const v1::PredictSpec& spec = spec_.predict();
+  constexpr int kThreads = 1;
+  const absl::StatusOr<TrainedModel> trained =
+      OpenTrainedModel(spec.model(), spec.top_k(), kThreads);
+  if (!trained.ok()) return Add("predict.model", trained.status());
+  result_.classes = trained->description.classes;
+  Add("predict.labels",
+      ReadLabelNames(spec.labels(), result_.classes).status());
+  if (!spec.has_input()) return;
+  data::OpenOptions open;
+  open.name = "predict.input";
+  open.labels = data::Labels::kIfAny;
+  const absl::StatusOr<std::unique_ptr<data::Dataset>> input =
+      data::OpenDataset(spec.input(),
+                        data::Preprocess(trained->description.preprocess),
+                        open);
+  if (!input.ok()) return Add("predict.input", input.status());
+  result_.records = static_cast<int64_t>((*input)->info().records);
+  Add("predict.input", CheckRecordsFit(**input, trained->description.input));
+}
+
 CheckResult Check::Run() {
+  if (spec_.has_predict()) {
+    CheckPrediction();
+    return std::move(result_);
+  }
   SetComputeThreads(1);
   result_.classes = spec_.model().classes();
   std::unique_ptr<data::Dataset> training;

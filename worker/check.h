@@ -30,8 +30,8 @@ struct CheckResult {
 // A JobSpec as JSON (protobuf's mapping) or serialized, with defaults.
 absl::StatusOr<v1::JobSpec> ParseJobSpec(const std::string& bytes);
 
-// Opens the data, reads its head, builds the model and takes one step on one
-// batch (training mode) and one score (validation).
+// Opens the data, reads its head, and builds the model and takes one step on
+// one batch (training mode) and one score (validation).
 CheckResult CheckJob(const v1::JobSpec& spec);
 
 }  // namespace tfd::worker

@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "common/fs/file_system.h"
 #include "common/status.h"
 #include "common/units.h"
 #include "data/batch_plan.h"
@@ -17,8 +16,8 @@
 #include "data/prefetcher.h"
 #include "worker/job_data.h"
 #include "worker/model.h"
-#include "worker/model_file.h"
 #include "worker/prediction_writer.h"
+#include "worker/trained_model.h"
 
 namespace tfd::worker {
 namespace {
@@ -69,17 +68,10 @@ struct Subject {
 absl::StatusOr<Subject> Open(const PredictOptions& options) {
   TFD_RETURN_IF_ERROR(CheckOptions(options));
   TFD_ASSIGN_OR_RETURN(const v1::DatasetSpec spec, InputSpec(options));
-  TFD_ASSIGN_OR_RETURN(const Location place, FindExport(options.model));
-  const std::string file = JoinPath(place.path, kModelFile);
-  TFD_ASSIGN_OR_RETURN(const std::string text,
-                       ReadFile(*place.file_system, file));
-  TFD_ASSIGN_OR_RETURN(const ModelDescription description,
-                       ParseModelDescription(text, file));
-  if (options.top_k > description.classes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--top-k is ", options.top_k, ", and the model has ",
-                     description.classes, " classes"));
-  }
+  TFD_ASSIGN_OR_RETURN(
+      TrainedModel trained,
+      OpenTrainedModel(options.model, options.top_k, options.threads));
+  const ModelDescription& description = trained.description;
   data::OpenOptions open;
   open.name = "input";
   open.labels = data::Labels::kIfAny;
@@ -97,11 +89,7 @@ absl::StatusOr<Subject> Open(const PredictOptions& options) {
     }
     return fits;
   }
-  SetComputeThreads(options.threads);
-  TFD_ASSIGN_OR_RETURN(
-      subject.model,
-      Model::LoadExport(JoinPath(place.path, kScriptFile), description.input,
-                        description.classes, Device()));
+  subject.model = std::move(trained.model);
   return subject;
 }
 
@@ -122,8 +110,10 @@ absl::StatusOr<PredictSummary> Predict(
     const std::function<absl::Status(int64_t done, int64_t records)>&
         progress) {
   TFD_ASSIGN_OR_RETURN(const Subject subject, Open(options));
+  PredictionForm form;
+  form.top_k = options.top_k;
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<PredictionWriter> writer,
-                       PredictionWriter::Create(options.output, options.top_k));
+                       PredictionWriter::Create(options.output, form));
   const data::DatasetInfo& info = subject.dataset->info();
   TFD_ASSIGN_OR_RETURN(
       const data::BatchPlan plan,

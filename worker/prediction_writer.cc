@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
 
@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "common/status.h"
 
 namespace tfd::worker {
@@ -25,6 +26,12 @@ std::string CsvHeader(int64_t top_k) {
     absl::StrAppend(&header, ",label_", i, ",probability_", i);
   }
   return header + "\n";
+}
+
+// Quoted where it has to be (RFC 4180).
+std::string CsvField(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
 }  // namespace
@@ -50,13 +57,11 @@ std::vector<LabelProbability> TopLabels(absl::Span<const float> logits,
 }
 
 absl::StatusOr<std::unique_ptr<PredictionWriter>> PredictionWriter::Create(
-    const std::string& path, int64_t top_k) {
+    const std::string& path, const PredictionForm& form) {
   std::unique_ptr<WritableFile> file;
-  Form form = Form::kCsv;
+  const bool json_lines = absl::EndsWith(path, ".jsonl");
   if (path != "-") {
-    if (absl::EndsWith(path, ".jsonl")) {
-      form = Form::kJsonLines;
-    } else if (!absl::EndsWith(path, ".csv")) {
+    if (!json_lines && !absl::EndsWith(path, ".csv")) {
       return absl::InvalidArgumentError(absl::StrCat(
           "predictions are written to a name that ends in .csv or .jsonl, or "
           "to - for standard output, and not to ",
@@ -66,28 +71,40 @@ absl::StatusOr<std::unique_ptr<PredictionWriter>> PredictionWriter::Create(
     TFD_ASSIGN_OR_RETURN(file,
                          location.file_system->OpenForWriting(location.path));
   }
-  auto writer = absl::WrapUnique(new PredictionWriter(std::move(file), form));
-  if (form == Form::kCsv) writer->text_ = CsvHeader(top_k);
+  auto writer =
+      absl::WrapUnique(new PredictionWriter(std::move(file), form, json_lines));
+  if (!json_lines) writer->text_ = CsvHeader(form.top_k);
   return writer;
 }
 
 PredictionWriter::PredictionWriter(std::unique_ptr<WritableFile> file,
-                                   Form form)
-    : file_(std::move(file)), form_(form) {}
+                                   const PredictionForm& form, bool json_lines)
+    : file_(std::move(file)), json_lines_(json_lines), row_(form.first_row) {
+  for (const std::string& name : form.names) {
+    names_.push_back(json_lines ? nlohmann::json(name).dump() : CsvField(name));
+  }
+}
+
+// A model may have more outputs than there are names.
+std::string PredictionWriter::LabelText(int64_t label) const {
+  return static_cast<size_t>(label) < names_.size() ? names_[label]
+                                                    : absl::StrCat(label);
+}
 
 absl::Status PredictionWriter::Add(const std::vector<LabelProbability>& top) {
-  if (form_ == Form::kCsv) {
+  if (!json_lines_) {
     absl::StrAppend(&text_, row_);
     for (const LabelProbability& one : top) {
-      absl::StrAppendFormat(&text_, ",%d,%.6f", one.label, one.probability);
+      absl::StrAppendFormat(&text_, ",%s,%.6f", LabelText(one.label),
+                            one.probability);
     }
     text_ += '\n';
   } else {
     absl::StrAppendFormat(&text_, "{\"row\": %d, \"predictions\": [", row_);
     const char* separator = "";
     for (const LabelProbability& one : top) {
-      absl::StrAppendFormat(&text_, "%s{\"label\": %d, \"probability\": %.6f}",
-                            separator, one.label, one.probability);
+      absl::StrAppendFormat(&text_, "%s{\"label\": %s, \"probability\": %.6f}",
+                            separator, LabelText(one.label), one.probability);
       separator = ", ";
     }
     text_ += "]}\n";

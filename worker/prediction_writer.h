@@ -24,13 +24,21 @@ struct LabelProbability {
 std::vector<LabelProbability> TopLabels(absl::Span<const float> logits,
                                         int64_t k);
 
+struct PredictionForm {
+  int64_t top_k = 1;
+  // Of the first record that is added.
+  int64_t first_row = 0;
+  // Written instead of the labels' numbers; empty: numbers. Not owned.
+  absl::Span<const std::string> names;
+};
+
 // Thread-compatible.
 class PredictionWriter {
  public:
   // `path` ends in .csv or .jsonl, or is "-" for standard output (CSV).
   // InvalidArgument for another name.
   static absl::StatusOr<std::unique_ptr<PredictionWriter>> Create(
-      const std::string& path, int64_t top_k);
+      const std::string& path, const PredictionForm& form);
 
   // The next record's. top.size() is top_k.
   absl::Status Add(const std::vector<LabelProbability>& top);
@@ -38,15 +46,17 @@ class PredictionWriter {
   absl::Status Finish();
 
  private:
-  enum class Form { kCsv, kJsonLines };
-
-  PredictionWriter(std::unique_ptr<WritableFile> file, Form form);
+  PredictionWriter(std::unique_ptr<WritableFile> file,
+                   const PredictionForm& form, bool json_lines);
+  std::string LabelText(int64_t label) const;
   absl::Status Flush();
 
   const std::unique_ptr<WritableFile> file_;  // null: standard output
-  const Form form_;
+  // As they are written.
+  std::vector<std::string> names_;
+  const bool json_lines_;
   std::string text_;
-  int64_t row_ = 0;
+  int64_t row_;
 };
 
 }  // namespace tfd::worker

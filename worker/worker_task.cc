@@ -31,6 +31,7 @@
 #include "worker/finisher.h"
 #include "worker/job_data.h"
 #include "worker/model.h"
+#include "worker/predict_task.h"
 #include "worker/step_trace.h"
 #include "worker/training_loop.h"
 
@@ -177,12 +178,7 @@ void TaskRun::StartLink() {
   CoordinatorLinkOptions options;
   options.coordinator = environment_.coordinator;
   options.token = environment_.token;
-  options.hello.set_protocol_version(kProtocolVersion);
-  options.hello.set_job(environment_.job);
-  options.hello.set_task(environment_.task);
-  options.hello.set_generation(environment_.generation);
-  options.hello.set_incarnation(incarnation_);
-  options.hello.set_pid(getpid());
+  options.hello = MakeHello(environment_, incarnation_);
   if (shard_ != nullptr) {
     *options.hello.mutable_endpoint() = shard_->endpoint();
     if (shard_->restore().has_value()) {
@@ -420,6 +416,9 @@ absl::Status TaskRun::Run() {
 }  // namespace
 
 absl::Status RunTask(const TaskEnvironment& environment, TaskControl* control) {
+  if (environment.spec.has_predict()) {
+    return RunPredictTask(environment, control);
+  }
   return TaskRun(environment, control).Run();
 }
 

@@ -77,9 +77,17 @@ void FillData(v1::DataSpec* data) {
   }
 }
 
+// A job that trains nothing has workers, and nothing of what training needs.
+void FillPredict(v1::JobSpec* spec) {
+  v1::TasksSpec* tasks = spec->mutable_tasks();
+  if (!tasks->worker().has_count()) tasks->mutable_worker()->set_count(1);
+  FillByRules(spec);
+}
+
 }  // namespace
 
 void ApplyDefaults(v1::JobSpec* spec) {
+  if (spec->has_predict()) return FillPredict(spec);
   // These have defaults as a whole; what is not here (model, train,
   // validation, evaluator, target) means something by being absent.
   spec->mutable_loss();

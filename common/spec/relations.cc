@@ -313,6 +313,34 @@ void CheckExchange(const v1::JobSpec& spec, Reporter* reporter) {
   }
 }
 
+void CheckPredict(const v1::JobSpec& spec, Reporter* reporter) {
+  const v1::PredictSpec& predict = spec.predict();
+  const v1::TasksSpec& tasks = spec.tasks();
+  if (predict.has_input() && predict.output().empty()) {
+    reporter->Report("predict.output",
+                     "is required with input: the folder that the answers are "
+                     "written to");
+  }
+  if (!predict.has_input() && !predict.output().empty()) {
+    reporter->Report("predict.output",
+                     "is only with input: answers to what is pushed go back to "
+                     "who pushed it; remove it, or say what the input is");
+  }
+  if (predict.input().format() == v1::DatasetSpec::PUSHED) {
+    reporter->Report("predict.input.format",
+                     "pushed is for training: leave input out, and push to the "
+                     "workers what they are to answer (docs/predict.md)");
+  }
+  if (tasks.has_ps() || tasks.has_evaluator()) {
+    reporter->Report(tasks.has_ps() ? "tasks.ps" : "tasks.evaluator",
+                     "is for training: workers are all that predict needs; "
+                     "remove it");
+  }
+  if (tasks.worker().count() < 1) {
+    reporter->Report("tasks.worker.count", "0 workers answer nothing");
+  }
+}
+
 void CheckRest(const v1::JobSpec& spec, Reporter* reporter) {
   if (spec.resume() && spec.overwrite()) {
     reporter->Report("overwrite",
@@ -324,6 +352,7 @@ void CheckRest(const v1::JobSpec& spec, Reporter* reporter) {
 }  // namespace
 
 void CheckRelations(const v1::JobSpec& spec, Reporter* reporter) {
+  if (spec.has_predict()) return CheckPredict(spec, reporter);
   CheckModel(spec, reporter);
   CheckOptimizer(spec, reporter);
   CheckStrategy(spec, reporter);

@@ -159,18 +159,33 @@ void CheckValue(const Message& message, const FieldDescriptor* field, int index,
   }
 }
 
+// The field whose presence takes the place of `field`, if it is there.
+const FieldDescriptor* ReplacedBy(const Message& message,
+                                  const FieldDescriptor* field) {
+  const FieldDescriptor* other =
+      field->containing_type()->FindFieldByName(Rules(field).unless());
+  return other != nullptr && IsSet(message, other) ? other : nullptr;
+}
+
 // A field that must not be here, or that must and is not; true: look no
 // further.
 bool CheckPresence(const Message& message, const FieldDescriptor* field,
                    const std::string& path, Reporter* reporter) {
   const v1::FieldRules& rules = Rules(field);
   const Applies applies = AppliesTo(message, field);
+  const FieldDescriptor* replaced_by = ReplacedBy(message, field);
   if (!IsSet(message, field)) {
-    if (rules.required() && applies == Applies::kYes) {
+    if (rules.required() && applies == Applies::kYes &&
+        replaced_by == nullptr) {
       // An explicit 0 of a number was said, and is out of its bounds.
       if (reporter->WasWritten(path) && rules.has_min()) return false;
       reporter->Report(path, absl::StrCat("is required: ", WantedText(field)));
     }
+    return true;
+  }
+  if (replaced_by != nullptr) {
+    reporter->Report(path, absl::StrCat("does not go with ",
+                                        replaced_by->name(), "; remove it"));
     return true;
   }
   if (applies == Applies::kNo) {

@@ -2,6 +2,7 @@
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/sync_stream.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "common/status.h"
 #include "common/task/outbox.h"
 #include "common/units.h"
+#include "common/version.h"
 #include "tfd/v1/task.grpc.pb.h"
 
 namespace tfd {
@@ -336,6 +338,18 @@ absl::Status Link::SealPartition(const v1::SealPartitionRequest& request,
 std::unique_ptr<CoordinatorLink> CoordinatorLink::Start(
     CoordinatorLinkOptions options) {
   return std::make_unique<Link>(std::move(options));
+}
+
+v1::TaskHello MakeHello(const TaskEnvironment& environment,
+                        uint64_t incarnation) {
+  v1::TaskHello hello;
+  hello.set_protocol_version(kProtocolVersion);
+  hello.set_job(environment.job);
+  hello.set_task(environment.task);
+  hello.set_generation(environment.generation);
+  hello.set_incarnation(incarnation);
+  hello.set_pid(getpid());
+  return hello;
 }
 
 }  // namespace tfd

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/task/environment.h"
 #include "tfd/v1/task.pb.h"
 
 namespace tfd {
@@ -31,6 +32,10 @@ struct CoordinatorLinkOptions {
   // thread. The task should end with this status.
   std::function<void(const absl::Status&)> on_lost;
 };
+
+// Who this process is; `incarnation` is drawn by it, once.
+v1::TaskHello MakeHello(const TaskEnvironment& environment,
+                        uint64_t incarnation);
 
 // Heartbeats go by themselves. What must not get lost over a reconnect is sent
 // again by the link: the newest message of each of shard_saved (per step),

@@ -2,16 +2,11 @@
 #ifndef TFD_DATA_FEED_FEED_SERVICE_H_
 #define TFD_DATA_FEED_FEED_SERVICE_H_
 
-#include <map>
-#include <memory>
 #include <string>
-#include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "arrow/flight/protocol/Flight.grpc.pb.h"
 #include "data/feed/put_session.h"
-#include "data/feed/put_stream.h"
+#include "data/feed/stream_calls.h"
 
 namespace tfd::data {
 
@@ -34,16 +29,9 @@ class FeedService final
       grpc::CallbackServerContext* context) override;
 
  private:
-  void Done(PutStream* stream);
-
   const FeedContext context_;
   const std::string token_;
-  absl::Mutex mutex_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::map<PutStream*, std::unique_ptr<PutStream>> active_
-      ABSL_GUARDED_BY(mutex_);
-  // Over, and to be joined by whoever comes next.
-  std::vector<std::unique_ptr<PutStream>> done_ ABSL_GUARDED_BY(mutex_);
+  StreamCalls calls_;
 };
 
 }  // namespace tfd::data

@@ -85,9 +85,9 @@ void PutStream::OnReadDone(bool ok) {
   }
 }
 
-void PutStream::BeginWrite(std::string app_metadata) {
+void PutStream::BeginWrite(grpc::ByteBuffer message) {
   writing_ = true;
-  outgoing_ = PutResult(std::move(app_metadata));
+  outgoing_.Swap(&message);
   StartWrite(&outgoing_);
 }
 
@@ -97,11 +97,15 @@ void PutStream::Acknowledge(std::string app_metadata) {
   if (writing_) {
     next_write_ = std::move(app_metadata);
   } else {
-    BeginWrite(std::move(app_metadata));
+    BeginWrite(PutResult(std::move(app_metadata)));
   }
 }
 
 bool PutStream::Write(std::string app_metadata, absl::Duration timeout) {
+  return WriteMessage(PutResult(std::move(app_metadata)), timeout);
+}
+
+bool PutStream::WriteMessage(grpc::ByteBuffer message, absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;
   absl::MutexLock lock(&mutex_);
   const auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
@@ -111,7 +115,7 @@ bool PutStream::Write(std::string app_metadata, absl::Duration timeout) {
       write_failed_ || cancelled_) {
     return false;
   }
-  BeginWrite(std::move(app_metadata));
+  BeginWrite(std::move(message));
   return mutex_.AwaitWithDeadline(absl::Condition(&idle), deadline) &&
          !write_failed_ && !cancelled_;
 }
@@ -123,7 +127,7 @@ void PutStream::OnWriteDone(bool ok) {
   if (ok && next_write_ && !cancelled_) {
     std::string next = *std::move(next_write_);
     next_write_.reset();
-    BeginWrite(std::move(next));
+    BeginWrite(PutResult(std::move(next)));
   }
 }
 

@@ -53,6 +53,9 @@ class PutStream final
   // did say it is done, for gRPC refuses to send on a broken stream.
   bool Write(std::string app_metadata, absl::Duration timeout);
 
+  // The same with any message.
+  bool WriteMessage(grpc::ByteBuffer message, absl::Duration timeout);
+
   // Any thread. Reads and writes end, the client sees CANCELLED.
   void Cancel();
 
@@ -63,7 +66,7 @@ class PutStream final
 
  private:
   void Run();
-  void BeginWrite(std::string app_metadata)
+  void BeginWrite(grpc::ByteBuffer message)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   grpc::CallbackServerContext* const context_;

@@ -137,6 +137,23 @@ Json FieldSchema(const FieldDescriptor* field) {
 
 // rules.only_for: what is required, and what must not be there, for each value
 // of the field that decides.
+// Of the fields that another one replaces (rules.unless).
+void AddReplacements(const Descriptor* type, Json* conditions) {
+  std::map<std::string, Json> replaced;
+  for (int i = 0; i < type->field_count(); ++i) {
+    const v1::FieldRules& rules = spec::Rules(type->field(i));
+    if (rules.unless().empty()) continue;
+    Json& rule = replaced[rules.unless()];
+    const std::string& name = type->field(i)->name();
+    rule["then"]["properties"][name] = false;
+    if (rules.required()) rule["else"]["required"].push_back(name);
+  }
+  for (auto& [field, rule] : replaced) {
+    rule["if"]["required"] = {field};
+    conditions->push_back(std::move(rule));
+  }
+}
+
 Json Conditions(const Descriptor* type) {
   std::map<std::string, std::map<std::string, Json>> then;
   for (int i = 0; i < type->field_count(); ++i) {
@@ -168,6 +185,7 @@ Json Conditions(const Descriptor* type) {
                             {"then", rules}});
     }
   }
+  AddReplacements(type, &conditions);
   return conditions;
 }
 
@@ -181,7 +199,8 @@ Json MessageSchema(const Descriptor* type) {
     const FieldDescriptor* field = type->field(i);
     schema["properties"][field->name()] = FieldSchema(field);
     if (spec::Rules(field).required() &&
-        spec::Rules(field).only_for().empty()) {
+        spec::Rules(field).only_for().empty() &&
+        spec::Rules(field).unless().empty()) {
       required.push_back(field->name());
     }
     if (field->real_containing_oneof() != nullptr) {

@@ -123,7 +123,10 @@ std::string TypeText(const FieldDescriptor* field,
 std::string DefaultText(const FieldDescriptor* field) {
   const v1::FieldRules& rules = spec::Rules(field);
   if (!rules.default_value().empty()) return Code(rules.default_value());
-  return rules.required() ? "**required**" : "";
+  if (!rules.required()) return "";
+  return rules.unless().empty() ? "**required**"
+                                : absl::StrCat("**required** unless `",
+                                               rules.unless(), "` is given");
 }
 
 std::string AllowedText(const FieldDescriptor* field) {

@@ -7,6 +7,8 @@ namespace {
 
 void PutFacts(const JobFacts& from, journal::Facts* to) {
   to->set_name(from.name);
+  // In the same order.
+  to->set_purpose(static_cast<journal::Facts::Purpose>(from.purpose));
   for (const RoleNeed& need : from.roles) {
     journal::RoleNeed* role = to->add_roles();
     role->set_role(RoleName(need.role));
@@ -33,6 +35,7 @@ void PutFacts(const JobFacts& from, journal::Facts* to) {
 JobFacts GetFacts(const journal::Facts& from) {
   JobFacts to;
   to.name = from.name();
+  to.purpose = static_cast<Purpose>(from.purpose());
   for (const journal::RoleNeed& need : from.roles()) {
     to.roles.push_back({ParseRole(need.role()).value_or(Role::kWorker),
                         need.count(), Get(need.each())});

@@ -129,7 +129,9 @@ v1::DesiredState EncodeDesired(const State& state, const std::string& node) {
     launch->set_program(ProgramOf(task->role));
     launch->set_spec(job->spec);
     launch->set_token(job->token);
-    if (task->role == Role::kFeed) launch->set_feed_token(job->feed_token);
+    if (task->role == Role::kFeed || job->facts.purpose == Purpose::kServe) {
+      launch->set_feed_token(job->feed_token);
+    }
     *launch->mutable_resources() = Encode(task->resources);
   }
   return desired;

@@ -43,6 +43,14 @@ JobFacts FactsOf(const v1::JobSpec& spec) {
     need.each.memory_bytes = plan.memory_bytes;
     facts.roles.push_back(need);
   }
+  if (spec.has_predict()) {
+    facts.purpose =
+        spec.predict().has_input() ? Purpose::kPredict : Purpose::kServe;
+    facts.storage = spec.predict().output();
+    facts.one_node = !facts.storage.empty() && IsLocal(facts.storage) &&
+                     !spec.storage().shared();
+    return facts;
+  }
   const v1::DataSpec& data = spec.data();
   if (data.has_train()) AddDataset("train", data.train(), &facts);
   if (data.has_validation()) {

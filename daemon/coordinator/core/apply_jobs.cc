@@ -160,7 +160,7 @@ void Applier::EndJob(Job& job, TaskState remaining, const std::string& why) {
 bool Applier::On(const JobSucceeded& event) {
   Job* job = FindLiveJob(event.job);
   if (job == nullptr) return false;
-  if (job->export_uri.empty()) {
+  if (job->export_uri.empty() && job->facts.purpose == Purpose::kTrain) {
     return Violation(absl::StrCat("job ", job->id, " has no export"));
   }
   if (!MoveJob(*job, JobState::kSucceeded)) return false;

@@ -32,7 +32,10 @@ struct Describer {
                          absl::StrJoin(parts, ", "), " (", e.reason, ")")};
   }
   Description operator()(const GangStarted& e) const {
-    std::string text = "every task is there; training begins";
+    std::string text = absl::StrCat(
+        "every task is there; ",
+        PurposeOf(e.job) == Purpose::kTrain ? "training" : "predicting",
+        " begins");
     if (e.restore.has_value()) {
       absl::StrAppend(&text, " from checkpoint ", e.restore->step, " in ",
                       e.restore->uri);
@@ -73,6 +76,11 @@ struct Describer {
   }
 
   Description operator()(const PlanAnnounced& e) const {
+    if (PurposeOf(e.job) == Purpose::kPredict) {
+      return {e.job, "", "PlanAnnounced",
+              absl::StrCat(e.plan.records, " records in ", e.plan.total_steps,
+                           " parts of ", e.plan.global_batch_size)};
+    }
     return {e.job, "", "PlanAnnounced",
             absl::StrCat(e.plan.total_steps, " steps, ", e.plan.steps_per_epoch,
                          " per epoch of ", e.plan.records, " records, ",
@@ -154,6 +162,10 @@ struct Describer {
   std::string Finisher(const std::string& id) const {
     const Job* job = FindJob(before, id);
     return job == nullptr ? "" : FinisherOf(*job);
+  }
+  Purpose PurposeOf(const std::string& id) const {
+    const Job* job = FindJob(before, id);
+    return job == nullptr ? Purpose::kTrain : job->facts.purpose;
   }
 };
 

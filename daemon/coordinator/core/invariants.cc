@@ -80,7 +80,8 @@ absl::Status CheckCheckpoints(const Job& job) {
       return Broken(job, absl::StrCat("checkpoint ", *pinned, " is in use"));
     }
   }
-  if (job.state == JobState::kSucceeded && job.export_uri.empty()) {
+  if (job.state == JobState::kSucceeded && job.export_uri.empty() &&
+      job.facts.purpose == Purpose::kTrain) {
     return Broken(job, "succeeded without an export");
   }
   return absl::OkStatus();

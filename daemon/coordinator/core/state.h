@@ -111,8 +111,18 @@ struct PushedDataset {
   int producers = 1;
 };
 
+// What the tasks of a job do.
+enum class Purpose {
+  kTrain,
+  // Its workers answer records of files, and end when they are through.
+  kPredict,
+  // Its workers answer what is pushed to them until the job is cancelled.
+  kServe,
+};
+
 // What decisions need of a job's spec.
 struct JobFacts {
+  Purpose purpose = Purpose::kTrain;
   std::string name;
   std::vector<RoleNeed> roles;
   std::vector<PushedDataset> pushed;

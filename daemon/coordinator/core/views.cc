@@ -20,6 +20,15 @@ std::string DescribeRunning(const Job& job, int64_t step) {
   if (job.exporting.has_value()) {
     return absl::StrCat("exporting checkpoint ", *job.exporting);
   }
+  if (job.facts.purpose == Purpose::kServe) {
+    return "answers what is pushed to its workers, until it is cancelled";
+  }
+  if (job.facts.purpose == Purpose::kPredict) {
+    return job.plan.has_value()
+               ? absl::StrCat("predicting: part ", step, " of ",
+                              job.plan->total_steps)
+               : std::string("opening the model and the input");
+  }
   std::string text = "training";
   if (job.plan.has_value()) {
     const int64_t total = job.plan->total_steps;

@@ -118,6 +118,8 @@ void TakeReport(const Context& context, const std::string& node,
                             verdict.failed, verdict.reason});
   if (verdict.failed) {
     FailJob(context, report.job, report.task, verdict.reason, report.exit);
+  } else {
+    Advance(context, report.job);
   }
 }
 

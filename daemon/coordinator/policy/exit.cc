@@ -15,7 +15,11 @@ ExitVerdict JudgeExit(const Job& job, const Task& task, const ExitCause& exit) {
   if (job.state != JobState::kRunning) {
     return {true, absl::StrCat(how, " before all tasks of its job were there")};
   }
-  if (task.role == Role::kWorker && TaskName(task) != FinisherOf(job)) {
+  if (job.facts.purpose == Purpose::kPredict) {
+    return {false, "has written all its parts and ended"};
+  }
+  if (task.role == Role::kWorker && TaskName(task) != FinisherOf(job) &&
+      job.facts.purpose == Purpose::kTrain) {
     return {false, "has taken all its steps and ended"};
   }
   return {true, absl::StrCat(how, " though its job goes on")};

@@ -1,5 +1,7 @@
 #include "daemon/coordinator/policy/progress.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "daemon/coordinator/core/describe.h"
@@ -76,10 +78,26 @@ std::string DescribeSuccess(const Job& job) {
   return text;
 }
 
+// Its workers write all there is.
+std::optional<EventBody> NextOfPredictions(const Job& job,
+                                           const Progress& progress) {
+  const bool through = std::all_of(
+      job.tasks.begin(), job.tasks.end(),
+      [](const Task& task) { return task.state == TaskState::kSucceeded; });
+  if (!through) return std::nullopt;
+  return JobSucceeded{
+      job.id, absl::StrCat("the predictions are in ", job.facts.storage),
+      progress};
+}
+
 }  // namespace
 
 std::optional<EventBody> NextStep(const Job& job, const Progress& progress) {
   if (job.state != JobState::kRunning) return std::nullopt;
+  if (job.facts.purpose == Purpose::kServe) return std::nullopt;
+  if (job.facts.purpose == Purpose::kPredict) {
+    return NextOfPredictions(job, progress);
+  }
   if (!job.export_uri.empty()) {
     return JobSucceeded{job.id, DescribeSuccess(job), progress};
   }

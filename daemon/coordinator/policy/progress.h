@@ -6,6 +6,8 @@
 //   - A scored checkpoint that meets `stop.target` is exported at once, however
 //     far training is; else the last one (step == plan.total_steps), once
 //     scored. Without validation data nothing is scored.
+//   - A job that predicts succeeds when all its workers are through; one that
+//     serves goes on until it is cancelled.
 //   - The newest `checkpoint.keep` checkpoints are kept; one that is being
 //     scored or exported is pinned.
 #ifndef TFD_DAEMON_COORDINATOR_POLICY_PROGRESS_H_

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 #include "common/units.h"
 #include "daemon/coordinator/codec/action_codec.h"
 #include "daemon/coordinator/core/lifecycle.h"
@@ -25,6 +26,8 @@ constexpr absl::Duration kLongestWait = absl::Seconds(30);
 // Answered so much before the caller's own deadline, so that the answer says
 // more than that it came too late.
 constexpr absl::Duration kMargin = absl::Milliseconds(200);
+// Beside the names of datasets: where rows are answered.
+constexpr char kPredictFlight[] = "predict";
 
 absl::Status CheckDescriptor(const flight::FlightDescriptor& descriptor) {
   if (descriptor.type() == flight::FlightDescriptor::PATH &&
@@ -44,6 +47,26 @@ absl::StatusOr<const Dataset*> RequireDataset(const Job& job,
                    "\": its spec would say data.", name, ".format: pushed"));
 }
 
+void AddEndpoints(const Job& job, Role role, flight::FlightInfo* info) {
+  for (const Task& task : job.tasks) {
+    if (task.role != role || task.endpoint.tcp.empty()) continue;
+    flight::FlightEndpoint* endpoint = info->add_endpoint();
+    endpoint->mutable_ticket()->set_ticket(job.feed_token);
+    endpoint->add_location()->set_uri(
+        absl::StrCat("grpc+tcp://", task.endpoint.tcp));
+  }
+}
+
+// Where rows are answered: the path ["jobs", JOB, "predict"].
+absl::Status DescribePredictions(const Job& job) {
+  if (job.facts.purpose == Purpose::kServe) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "job ", job.id, " does not answer rows: it ",
+      job.facts.purpose == Purpose::kTrain ? "trains" : "answers files",
+      "; submit one with `predict: {model: …}` and no input "
+      "(docs/predict.md)"));
+}
+
 absl::Status DescribeFlight(const State& state,
                             const flight::FlightDescriptor& descriptor,
                             flight::FlightInfo* info) {
@@ -54,13 +77,17 @@ absl::Status DescribeFlight(const State& state,
         absl::StrCat("job ", (*job)->id, " takes no more data, it has ended: ",
                      JobStateName((*job)->state), ", ", (*job)->reason));
   }
-  const absl::StatusOr<const Dataset*> dataset =
-      RequireDataset(**job, descriptor.path(2));
-  if (!dataset.ok()) return dataset.status();
-  if ((*dataset)->complete) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("dataset ", (*dataset)->name, " of job ", (*job)->id,
-                     " is complete: all its producers have committed"));
+  const bool predicts = descriptor.path(2) == kPredictFlight;
+  if (predicts) {
+    TFD_RETURN_IF_ERROR(DescribePredictions(**job));
+  } else {
+    TFD_ASSIGN_OR_RETURN(const Dataset* dataset,
+                         RequireDataset(**job, descriptor.path(2)));
+    if (dataset->complete) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("dataset ", dataset->name, " of job ", (*job)->id,
+                       " is complete: all its producers have committed"));
+    }
   }
   if ((*job)->state != JobState::kRunning) {
     return absl::UnavailableError(
@@ -71,13 +98,7 @@ absl::Status DescribeFlight(const State& state,
   *info->mutable_flight_descriptor() = descriptor;
   info->set_total_records(-1);
   info->set_total_bytes(-1);
-  for (const Task& task : (*job)->tasks) {
-    if (task.role != Role::kFeed || task.endpoint.tcp.empty()) continue;
-    flight::FlightEndpoint* endpoint = info->add_endpoint();
-    endpoint->mutable_ticket()->set_ticket((*job)->feed_token);
-    endpoint->add_location()->set_uri(
-        absl::StrCat("grpc+tcp://", task.endpoint.tcp));
-  }
+  AddEndpoints(**job, predicts ? Role::kWorker : Role::kFeed, info);
   return absl::OkStatus();
 }
 

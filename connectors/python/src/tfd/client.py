@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+import pyarrow
 
 from tfd import errors, flight, spec_file
+from tfd import predict as prediction
 from tfd.address import find_coordinator
 from tfd.feed import Feed, FeedResult
 from tfd.jobs import (
@@ -23,8 +25,11 @@ from tfd.jobs import (
     decode_job,
     decode_log_lines,
 )
-from tfd.tables import Data
+from tfd.tables import Data, Rows, to_table
 from tfd.v1 import coordinator_pb2, coordinator_pb2_grpc
+
+if TYPE_CHECKING:
+    import pandas
 
 # Of one call.
 _CALL_SECONDS = 20.0
@@ -222,6 +227,44 @@ class Client:
             parallel=parallel,
             timeout=timeout,
         ).push(data, partitions=partitions, partition_rows=partition_rows)
+
+    def predict_table(
+        self,
+        job: Job | str,
+        data: Rows,
+        *,
+        columns: Sequence[str] = (),
+        timeout: float = 300.0,
+    ) -> pyarrow.Table:
+        """As predict, as an Arrow table."""
+        source = flight.DatasetClient(
+            self.address, self._token, _id(job), prediction.FLIGHT
+        )
+        table = to_table(data, columns)
+        if columns:
+            missing = [name for name in columns if name not in table.column_names]
+            if missing:
+                raise errors.InvalidError(
+                    f"there is no column {', '.join(missing)}; there are "
+                    f"{', '.join(table.column_names)}"
+                )
+        return prediction.predict(source, table, timeout)
+
+    def predict(
+        self,
+        job: Job | str,
+        data: Rows,
+        *,
+        columns: Sequence[str] = (),
+        timeout: float = 300.0,
+    ) -> pandas.DataFrame:
+        """What a job that serves a model (`predict: {model: …}`, docs/predict.md)
+        answers to rows: a row for each, in their order, with the columns
+        `prediction` and `probability` and, where the job says top_k, `predictions`
+        and `probabilities`. `columns` are those with features; without them all
+        are. Rows go straight to the job's workers, a share to each."""
+        answers = self.predict_table(job, data, columns=columns, timeout=timeout)
+        return answers.to_pandas()
 
     def _metadata(self) -> list[tuple[str, str]]:
         return [("authorization", f"Bearer {self._token}")] if self._token else []

@@ -37,7 +37,7 @@ def _connect(location: str) -> flight.FlightClient:
     return flight.FlightClient(location, generic_options=_CHANNEL_OPTIONS)
 
 
-def _options(token: str | None, timeout: float) -> flight.FlightCallOptions:
+def call_options(token: str | None, timeout: float) -> flight.FlightCallOptions:
     headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
     return flight.FlightCallOptions(timeout=timeout, headers=headers)
 
@@ -56,7 +56,7 @@ class DatasetClient:
         action = flight.Action(kind, json.dumps(body).encode())
         try:
             (result,) = self._client.do_action(
-                action, _options(self._token, _CALL_SECONDS)
+                action, call_options(self._token, _CALL_SECONDS)
             )
             return cast("dict[str, Any]", json.loads(result.body.to_pybytes()))
         except pyarrow.ArrowException as error:
@@ -68,7 +68,7 @@ class DatasetClient:
         path = flight.FlightDescriptor.for_path("jobs", self.job, self.dataset)
         try:
             info = self._client.get_flight_info(
-                path, _options(self._token, _CALL_SECONDS)
+                path, call_options(self._token, _CALL_SECONDS)
             )
         except pyarrow.ArrowException as error:
             raise errors.from_flight(error) from None
@@ -148,7 +148,7 @@ def put(
     descriptor = flight.FlightDescriptor.for_path(*path)
     try:
         writer, results = node.client.do_put(
-            descriptor, table.schema, _options(node.token, timeout)
+            descriptor, table.schema, call_options(node.token, timeout)
         )
         try:
             sealed = _write(writer, results, table, on_rows)

@@ -1,0 +1,270 @@
+#include "worker/predict_service.h"
+
+#include <arrow/array.h>
+#include <arrow/buffer.h>
+#include <arrow/ipc/dictionary.h>
+#include <arrow/ipc/message.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/type.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "arrow/flight/protocol/Flight.grpc.pb.h"
+#include "common/net/server.h"
+#include "common/status.h"
+#include "common/units.h"
+#include "data/arrow_status.h"
+#include "data/feed/flight_data.h"
+#include "data/feed/put_stream.h"
+#include "data/feed/stream_calls.h"
+#include "data/preprocess.h"
+#include "data/record_schema.h"
+#include "worker/prediction_batch.h"
+#include "worker/prediction_writer.h"
+
+namespace tfd::worker {
+namespace {
+
+namespace flight = arrow::flight::protocol;
+
+// How long a caller may be silent, and how long an answer may take to leave.
+constexpr absl::Duration kCallerPatience = absl::Hours(1);
+constexpr absl::Duration kAnswerPatience = absl::Minutes(1);
+
+// The one model of the process and what is done to features before it.
+class Answerer {
+ public:
+  Answerer(const PredictServiceOptions& options, TrainedModel trained)
+      : options_(options),
+        description_(std::move(trained.description)),
+        model_(std::move(trained.model)) {}
+
+  const PredictServiceOptions& options() const { return options_; }
+
+  absl::Status CheckWidth(const data::RowWidths& widths) const {
+    const int64_t given =
+        std::accumulate(widths.begin(), widths.end(), int64_t{0});
+    const int64_t wanted =
+        std::accumulate(description_.input.begin(), description_.input.end(),
+                        int64_t{1}, std::multiplies<int64_t>());
+    if (given == wanted) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("a row has ", given, " numbers, and the model takes ",
+                     wanted, " ([", absl::StrJoin(description_.input, ", "),
+                     "]): send only the columns of features"));
+  }
+
+  // The most probable labels of each row.
+  absl::Status Answer(const data::RecordRows& rows,
+                      std::vector<std::vector<LabelProbability>>* answers) {
+    answers->clear();
+    for (int64_t begin = 0; begin < rows.rows; begin += options_.batch_size) {
+      TFD_RETURN_IF_ERROR(AnswerSome(
+          rows, begin, std::min(rows.rows, begin + options_.batch_size),
+          answers));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status AnswerSome(const data::RecordRows& rows, int64_t begin,
+                          int64_t end,
+                          std::vector<std::vector<LabelProbability>>* answers) {
+    std::vector<data::AffineTransform> transforms;
+    int64_t elements = 0;
+    const data::Preprocess preprocess(description_.preprocess);
+    for (const data::ColumnView& column : rows.features) {
+      transforms.emplace_back(preprocess.Resolve(column.dtype));
+      elements += column.width;
+    }
+    absl::MutexLock lock(&mutex_);
+    features_.resize((end - begin) * elements);
+    float* to = features_.data();
+    for (int64_t row = begin; row < end; ++row) {
+      for (size_t i = 0; i < rows.features.size(); ++i) {
+        const data::ColumnView& column = rows.features[i];
+        transforms[i].Apply(
+            column.dtype,
+            column.base + row * column.width * data::SizeBytes(column.dtype),
+            column.width, to);
+        to += column.width;
+      }
+    }
+    TFD_RETURN_IF_ERROR(
+        model_->Forward({features_.data(), nullptr, end - begin}, &logits_));
+    const auto classes = static_cast<size_t>(model_->classes());
+    for (int64_t i = 0; i < end - begin; ++i) {
+      answers->push_back(
+          TopLabels(absl::MakeConstSpan(logits_).subspan(i * classes, classes),
+                    options_.top_k));
+    }
+    return absl::OkStatus();
+  }
+
+  const PredictServiceOptions options_;
+  const ModelDescription description_;
+  absl::Mutex mutex_;
+  const std::unique_ptr<Model> model_ ABSL_PT_GUARDED_BY(mutex_);
+  std::vector<float> features_ ABSL_GUARDED_BY(mutex_);
+  std::vector<float> logits_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The names of all columns of a schema message.
+absl::StatusOr<data::ColumnNames> AllColumns(
+    const std::shared_ptr<arrow::Buffer>& header) {
+  const auto damaged = [](const arrow::Status& status) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the schema is damaged: ", status.message()));
+  };
+  auto message = arrow::ipc::Message::Open(header, nullptr);
+  if (!message.ok()) return damaged(message.status());
+  if ((*message)->type() != arrow::ipc::MessageType::SCHEMA) {
+    return absl::InvalidArgumentError(
+        "the first Arrow message of an exchange is its schema");
+  }
+  arrow::ipc::DictionaryMemo dictionaries;
+  auto schema = arrow::ipc::ReadSchema(**message, &dictionaries);
+  if (!schema.ok()) return damaged(schema.status());
+  return data::ColumnNames{(*schema)->field_names(), ""};
+}
+
+// One call, on its thread.
+class ExchangeSession {
+ public:
+  ExchangeSession(Answerer* answerer, data::PutStream* stream)
+      : answerer_(answerer),
+        stream_(stream),
+        encoder_(answerer->options().top_k, &answerer->options().names) {}
+
+  absl::Status Run() {
+    bool first = true;
+    while (true) {
+      grpc::ByteBuffer message;
+      switch (stream_->Read(&message, kCallerPatience)) {
+        case data::PutStream::ReadResult::kMessage:
+          break;
+        case data::PutStream::ReadResult::kEnd:
+          return absl::OkStatus();
+        case data::PutStream::ReadResult::kTimeout:
+          return absl::DeadlineExceededError(
+              absl::StrCat("waited ", tfd::FormatDuration(kCallerPatience),
+                           " for the caller's next rows"));
+      }
+      TFD_ASSIGN_OR_RETURN(const data::FlightData data, reader_.Read(message));
+      if (std::exchange(first, false)) {
+        TFD_RETURN_IF_ERROR(CheckDescriptor(data.descriptor));
+      }
+      // A message of metadata alone.
+      if (!data.header) continue;
+      TFD_RETURN_IF_ERROR(schema_ == nullptr ? TakeSchema(data) : Take(data));
+    }
+  }
+
+ private:
+  absl::Status CheckDescriptor(const std::string& bytes) const {
+    flight::FlightDescriptor descriptor;
+    if (bytes.empty() || !descriptor.ParseFromString(bytes) ||
+        descriptor.type() != flight::FlightDescriptor::PATH ||
+        descriptor.path_size() != 3 || descriptor.path(0) != "jobs" ||
+        descriptor.path(2) != "predict") {
+      return absl::InvalidArgumentError(
+          "the first message needs a descriptor with the path [\"jobs\", JOB, "
+          "\"predict\"]");
+    }
+    if (descriptor.path(1) == answerer_->options().job) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat(
+        "this worker is of job ", answerer_->options().job, " and not of \"",
+        absl::CHexEscape(descriptor.path(1)),
+        "\": ask the coordinator (GetFlightInfo) where that job's are"));
+  }
+
+  absl::Status TakeSchema(const data::FlightData& data) {
+    TFD_ASSIGN_OR_RETURN(const data::ColumnNames columns,
+                         AllColumns(data.header));
+    TFD_ASSIGN_OR_RETURN(data::RecordSchema schema,
+                         data::RecordSchema::Make(data.header, columns));
+    schema_ = std::make_unique<data::RecordSchema>(std::move(schema));
+    TFD_ASSIGN_OR_RETURN(grpc::ByteBuffer answer, encoder_.Schema());
+    return Send(std::move(answer));
+  }
+
+  absl::Status Take(const data::FlightData& data) {
+    constexpr int64_t kAnyLabel = 0;
+    TFD_ASSIGN_OR_RETURN(
+        const data::RecordRows rows,
+        schema_->Decode(data.header, data.body, rows_, kAnyLabel, &widths_));
+    if (rows.rows > 0) {
+      TFD_RETURN_IF_ERROR(answerer_->CheckWidth(widths_));
+    }
+    TFD_RETURN_IF_ERROR(Annotate(answerer_->Answer(rows, &answers_),
+                                 absl::StrCat("rows from ", rows_, " on")));
+    rows_ += rows.rows;
+    TFD_ASSIGN_OR_RETURN(grpc::ByteBuffer answer, encoder_.Batch(answers_));
+    return Send(std::move(answer));
+  }
+
+  absl::Status Send(grpc::ByteBuffer message) {
+    if (stream_->WriteMessage(std::move(message), kAnswerPatience)) {
+      return absl::OkStatus();
+    }
+    return absl::CancelledError(
+        absl::StrCat("the caller is gone, or has not read its answers for ",
+                     tfd::FormatDuration(kAnswerPatience),
+                     ": answers are to be read while rows are written"));
+  }
+
+  Answerer* const answerer_;
+  data::PutStream* const stream_;
+  const PredictionEncoder encoder_;
+  data::FlightDataReader reader_;
+  std::unique_ptr<data::RecordSchema> schema_;
+  data::RowWidths widths_;
+  int64_t rows_ = 0;
+  std::vector<std::vector<LabelProbability>> answers_;
+};
+
+class PredictServiceImpl final
+    : public PredictService,
+      public flight::FlightService::WithRawCallbackMethod_DoExchange<
+          flight::FlightService::Service> {
+ public:
+  PredictServiceImpl(PredictServiceOptions options, TrainedModel model)
+      : answerer_(std::move(options), std::move(model)),
+        calls_("this worker") {}
+  ~PredictServiceImpl() override { Stop(); }
+
+  grpc::Service* service() override { return this; }
+  void Stop() override { calls_.Stop(); }
+
+  data::StreamCalls::Reactor* DoExchange(
+      grpc::CallbackServerContext* context) override {
+    const absl::Status allowed =
+        net::CheckToken(*context, answerer_.options().token);
+    if (!allowed.ok()) return data::StreamCalls::Refuse(allowed);
+    return calls_.Start(context, [this](data::PutStream& stream) {
+      return ExchangeSession(&answerer_, &stream).Run();
+    });
+  }
+
+ private:
+  Answerer answerer_;
+  data::StreamCalls calls_;
+};
+
+}  // namespace
+
+std::unique_ptr<PredictService> MakePredictService(
+    PredictServiceOptions options, TrainedModel model) {
+  return std::make_unique<PredictServiceImpl>(std::move(options),
+                                              std::move(model));
+}
+
+}  // namespace tfd::worker
