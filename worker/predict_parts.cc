@@ -118,7 +118,7 @@ class PartsRun {
                       spec.input(),
                       data::Preprocess(model_.description.preprocess), open));
     TFD_RETURN_IF_ERROR(CheckRecordsFit(*dataset_, model_.description.input));
-    const int64_t batch = spec.batch_size();
+    const int64_t batch = spec.input().batch_size();
     steps_per_part_ = (spec.part_records() + batch - 1) / batch;
     state_.part_records = steps_per_part_ * batch;
     state_.records = static_cast<int64_t>(dataset_->info().records);

@@ -74,7 +74,6 @@ class PredictTask {
     options.job = environment_.job;
     options.token = environment_.feed_token;
     options.top_k = spec_.top_k();
-    options.batch_size = spec_.batch_size();
     TFD_ASSIGN_OR_RETURN(
         options.names,
         ReadLabelNames(spec_.labels(), model.description.classes));

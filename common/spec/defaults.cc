@@ -17,8 +17,8 @@ using google::protobuf::Reflection;
 
 constexpr double kAdamLearningRate = 0.001;
 constexpr int kMlpHidden[] = {256, 128};
-// Evaluation keeps no gradients, so larger batches cost little.
-constexpr int kValidationBatchSize = 256;
+// Evaluation and prediction keep no gradients, so larger batches cost little.
+constexpr int kScoringBatchSize = 256;
 
 // Every rules.default_value in `message` and in what is given below it. Fields
 // come in the order of the proto, where those that decide about others
@@ -73,7 +73,7 @@ void FillData(v1::DataSpec* data) {
   v1::DatasetSpec* validation = data->mutable_validation();
   if (!validation->has_shuffle()) validation->set_shuffle(false);
   if (!validation->has_batch_size()) {
-    validation->set_batch_size(kValidationBatchSize);
+    validation->set_batch_size(kScoringBatchSize);
   }
 }
 
@@ -81,6 +81,10 @@ void FillData(v1::DataSpec* data) {
 void FillPredict(v1::JobSpec* spec) {
   v1::TasksSpec* tasks = spec->mutable_tasks();
   if (!tasks->worker().has_count()) tasks->mutable_worker()->set_count(1);
+  v1::PredictSpec* predict = spec->mutable_predict();
+  if (predict->has_input() && !predict->input().has_batch_size()) {
+    predict->mutable_input()->set_batch_size(kScoringBatchSize);
+  }
   FillByRules(spec);
 }
 

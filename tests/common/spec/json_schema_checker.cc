@@ -33,7 +33,7 @@ class Checker {
                            const json& value, const json& schema,
                            const std::string& path) const {
     static const std::set<std::string> kNoRules = {
-        "$schema", "$defs", "title", "description", "default", "then"};
+        "$schema", "$defs", "title", "description", "default", "then", "else"};
     if (kNoRules.count(keyword) > 0) return "";
     const auto failed = [&](bool fits) {
       return fits ? ""
@@ -62,9 +62,8 @@ class Checker {
       return "";
     }
     if (keyword == "if") {
-      return Check(value, rule, path).empty()
-                 ? Check(value, schema.at("then"), path)
-                 : "";
+      const char* branch = Check(value, rule, path).empty() ? "then" : "else";
+      return schema.contains(branch) ? Check(value, schema[branch], path) : "";
     }
     if (value.is_number()) {
       if (keyword == "minimum") return failed(value >= rule);

@@ -303,5 +303,55 @@ INSTANTIATE_TEST_SUITE_P(
              "storage.uri: \"s3://bucket/x\" is not there yet"}),
     CaseName);
 
+constexpr char kPredicts[] = R"(name: answers
+predict: {model: /m, input: {format: csv, path: /a.csv}, output: /o}
+)";
+
+class PredictTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(PredictTest, IsRefusedWithWhatToDo) {
+  v1::JobSpec spec;
+  ASSERT_THAT(Fill(kPredicts, &spec), IsEmpty());
+  for (const std::string& assignment : GetParam().assignments) {
+    ASSERT_THAT(Show(SetField(assignment, {}, &spec)), IsEmpty());
+  }
+  ApplyDefaults(&spec);
+  std::vector<std::string> problems;
+  for (const Problem& problem : ValidateJobSpec(spec, {})) {
+    problems.push_back(problem.field + ": " + problem.message);
+  }
+  if (GetParam().problem.empty()) {
+    EXPECT_THAT(problems, IsEmpty());
+    EXPECT_FALSE(spec.tasks().has_ps());
+    EXPECT_EQ(spec.tasks().worker().count(), 1);
+  } else {
+    EXPECT_THAT(problems,
+                ElementsAre(::testing::StartsWith(GetParam().problem)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Predict, PredictTest,
+    ::testing::Values(
+        Case{"Files", {}, ""}, Case{"Serves", {"predict={model: /m}"}, ""},
+        Case{"WithAModelToTrain",
+             {"model=lenet"},
+             "model: does not go with predict"},
+        Case{
+            "WithStorage", {"storage=/s"}, "storage: does not go with predict"},
+        Case{"NoModel", {"predict.model=''"}, "predict.model: is required"},
+        Case{"NoOutput", {"predict.output=''"}, "predict.output: is required"},
+        Case{"OutputOfWhatIsPushed",
+             {"predict={model: /m, output: /o}"},
+             "predict.output: is only with input"},
+        Case{"PushedInput",
+             {"predict.input={format: pushed, columns: {features: a}}"},
+             "predict.input.format: pushed is for training"},
+        Case{"Servers", {"tasks.ps.count=1"}, "tasks.ps: is for training"},
+        Case{"NoWorkers",
+             {"tasks.worker.count=0"},
+             "tasks.worker.count: 0 workers answer nothing"}),
+    CaseName);
+
 }  // namespace
 }  // namespace tfd::spec

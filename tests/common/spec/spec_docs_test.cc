@@ -72,9 +72,10 @@ TEST_F(SpecDocsTest, ThePageSaysTypeDefaultBoundsAndWhatIsPlanned) {
   EXPECT_THAT(page, HasSubstr("```yaml\nEXAMPLE\n```"));
   EXPECT_THAT(page, HasSubstr("| `lr` | number | `0.01` | more than 0 and at "
                               "most 1000 | The learning rate;"));
-  EXPECT_THAT(page, HasSubstr("## data.train, data.validation\n"));
-  EXPECT_THAT(page, HasSubstr("| `train` | [fields](#datatrain-datavalidation) "
-                              "| **required** |"));
+  EXPECT_THAT(page,
+              HasSubstr("## data.train, data.validation, predict.input\n"));
+  EXPECT_THAT(page, HasSubstr("| `train` | [fields](#datatrain-datavalidation-"
+                              "predictinput) | **required** |"));
   EXPECT_THAT(page, HasSubstr("*Not there yet: "));
   EXPECT_THAT(page, HasSubstr("accuracy or loss"));
 }

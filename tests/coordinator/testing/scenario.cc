@@ -185,8 +185,10 @@ void Scenario::Do(const Command& command) {
 
 bool Scenario::DoJob(const Command& command) {
   if (command.Word(0) == "submit") {
+    const std::string purpose = command.Option("purpose", "train");
     JobFacts facts =
-        Facts(static_cast<int>(command.NumberOption("ps", 1)),
+        Facts(static_cast<int>(
+                  command.NumberOption("ps", purpose == "train" ? 1 : 0)),
               static_cast<int>(command.NumberOption("worker", 1)),
               static_cast<int>(command.NumberOption("evaluator", 0)));
     for (RoleNeed& need : facts.roles) {
@@ -196,6 +198,11 @@ bool Scenario::DoJob(const Command& command) {
     facts.keep = static_cast<int>(command.NumberOption("keep", 2));
     facts.one_node = command.Option("one_node") == "yes";
     facts.storage = command.Option("storage", "/runs/" + command.Word(1));
+    if (purpose == "predict") facts.purpose = Purpose::kPredict;
+    if (purpose == "serve") {
+      facts.purpose = Purpose::kServe;
+      facts.storage.clear();
+    }
     double target = 0;
     if (absl::SimpleAtod(command.Option("accuracy"), &target)) {
       facts.target = Target{"accuracy", target, {}};
