@@ -7,6 +7,7 @@
 #include "data/check.h"
 #include "data/convert_command.h"
 #include "data/feed/feed_process.h"
+#include "data/remote_files.h"
 
 int main(int argc, char** argv) {
   CLI::App app("The data side of tfd.", "tfd-data");
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
   tfd::data::ConvertOptions options;
   tfd::data::AddConvertArguments(convert, &options);
   CLI11_PARSE(app, argc, argv);
+  const tfd::data::RemoteFiles remote_files;
   if (!feed->parsed() && !convert->parsed()) return tfd::data::RunCheck();
   tfd::Interrupt interrupt;
   return feed->parsed() ? tfd::data::RunFeedTask(&interrupt)

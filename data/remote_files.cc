@@ -4,7 +4,6 @@
 #include <arrow/filesystem/s3fs.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -34,21 +33,10 @@ absl::Status FromRemote(const arrow::Status& status, const std::string& uri) {
   return Annotate(FromArrow(status), absl::StrCat(uri, hint));
 }
 
-// Arrow's S3 has threads, which must have ended before the process's static
-// objects are gone.
-void EndS3AtExit() {
-  static const int registered = std::atexit([] {
-    // Nobody is left to tell.
-    (void)arrow::fs::EnsureS3Finalized();
-  });
-  (void)registered;
-}
-
 absl::StatusOr<Place> FindPlace(const std::string& uri) {
   if (absl::StartsWith(uri, kS3Scheme)) {
     const arrow::Status started = arrow::fs::EnsureS3Initialized();
     if (!started.ok()) return FromRemote(started, uri);
-    EndS3AtExit();
   }
   Place place;
   auto file_system = arrow::fs::FileSystemFromUri(uri, &place.path);
@@ -58,6 +46,11 @@ absl::StatusOr<Place> FindPlace(const std::string& uri) {
 }
 
 }  // namespace
+
+RemoteFiles::~RemoteFiles() {
+  // Nobody is left to tell.
+  (void)arrow::fs::EnsureS3Finalized();
+}
 
 bool IsRemote(absl::string_view uri) {
   return absl::StartsWith(uri, kS3Scheme) || absl::StartsWith(uri, kHdfsScheme);

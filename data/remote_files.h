@@ -7,8 +7,6 @@
 #ifndef TFD_DATA_REMOTE_FILES_H_
 #define TFD_DATA_REMOTE_FILES_H_
 
-#include <arrow/io/interfaces.h>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +14,21 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+namespace arrow::io {
+class RandomAccessFile;
+}
+
 namespace tfd::data {
+
+// Stands in main, around all that may read them: what S3 has started ends here,
+// because it cannot while the process's static objects are destroyed.
+class RemoteFiles {
+ public:
+  RemoteFiles() = default;
+  ~RemoteFiles();
+  RemoteFiles(const RemoteFiles&) = delete;
+  RemoteFiles& operator=(const RemoteFiles&) = delete;
+};
 
 // s3:// and hdfs://.
 bool IsRemote(absl::string_view uri);
