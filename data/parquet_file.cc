@@ -20,6 +20,7 @@
 #include "common/status.h"
 #include "data/arrow_file.h"
 #include "data/arrow_status.h"
+#include "data/remote_files.h"
 
 namespace tfd::data {
 namespace {
@@ -109,9 +110,8 @@ absl::StatusOr<std::unique_ptr<TableReader>> ParquetReader::Open(
   properties.set_page_checksum_verification(true);
   parquet::ArrowReaderProperties arrow_properties(/*use_threads=*/false);
   arrow_properties.set_batch_size(kRowsAtATime);
-  // Reads a row group's columns in a few large pieces; worth it where a file is
-  // far away.
-  arrow_properties.set_pre_buffer(true);
+  // Reads a row group's columns in a few large pieces, ahead of their decoding.
+  arrow_properties.set_pre_buffer(IsRemote(path));
   parquet::arrow::FileReaderBuilder builder;
   const auto fail = [](const arrow::Status& status) {
     return Annotate(FromParquet(status), "is no whole Parquet file");
