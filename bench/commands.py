@@ -146,6 +146,12 @@ class Tfd:
         lines = json_lines(run(label, command + [processes] + sizes))
         return {line["bytes"]: line["p50_us"] for line in lines}
 
+    def parquet(self, kind, file, seconds):
+        """Records/s from a file to batches of float32."""
+        command = [self.program("bench/parquet_bench"), f"--seconds={seconds}", file]
+        lines = json_lines(run(f"tfd, Parquet with {kind}", command))
+        return {kind: lines[0]["records_per_s"]}
+
     def train(self, model, steps, strategy, workers, mnist):
         """Images/s of a whole job, from its start to its end: its first step, its
         last checkpoint and its export are in it, which a peer's figure leaves out.
@@ -224,6 +230,27 @@ class Peers:
         args = [f"--seconds={seconds}", *sizes]
         lines = self.run("TensorPipe", "tensorpipe_push.py", *args)
         return {(line["kind"], line["bytes"]): line["p50_us"] for line in lines}
+
+    def pyarrow(self, label, *args, mnist=None):
+        """Lines of parquet_batches.py, in the environment of the tests."""
+        python = cache_folder() / "venv" / "bin" / "python"
+        if not python.exists():
+            raise Missing("scripts/setup")
+        environment = {"OMP_NUM_THREADS": "1"}
+        if mnist is not None:
+            environment["TFD_MNIST_DIR"] = str(mnist)
+        command = [python, PEERS / "parquet_batches.py", *args]
+        return json_lines(run(label, command, environment))
+
+    def parquet_files(self, folder, mnist):
+        """The files to read: {kind: path}."""
+        lines = self.pyarrow("writing Parquet", "--write", folder, mnist=mnist)
+        return {line["kind"]: line["file"] for line in lines}
+
+    def parquet(self, kind, file, seconds, bare):
+        args = [f"--seconds={seconds}", *(["--bare"] if bare else []), file]
+        lines = self.pyarrow(f"pyarrow, Parquet with {kind}", *args)
+        return {kind: lines[0]["records_per_s"]}
 
     def ddp(self, model, steps, mnist):
         label = f"PyTorch DDP, {model}"

@@ -11,8 +11,8 @@ import statistics
 class Comparison:
     """One line of the table: tfd beside a peer, in pairs.
 
-    `kind` is "us" (less is better) or "images/s" (more is better). A ratio is how
-    many times as good tfd is, whichever the kind."""
+    `kind` is "us" (less is better), "images/s" or "records/s" (more is better). A ratio
+    is how many times as good tfd is, whichever the kind."""
 
     benchmark: str
     what: str

@@ -57,6 +57,7 @@ int RunCommandLine(const Context& context,
   AddJobCommands(&app, &line);
   AddClusterCommands(&app, &line);
   AddModelCommands(&app, &line);
+  AddDataCommands(&app, &line);
   std::string unknown = UnknownCommand(app, arguments);
   if (!unknown.empty()) {
     *context.err << "tfd: " << unknown << std::endl;

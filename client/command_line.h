@@ -38,6 +38,7 @@ void AddRunCommands(CLI::App* app, CommandLine* line);  // run, validate, init
 void AddJobCommands(CLI::App* app, CommandLine* line);  // submit, jobs, job, …
 void AddClusterCommands(CLI::App* app, CommandLine* line);  // nodes, up, down
 void AddModelCommands(CLI::App* app, CommandLine* line);    // predict, get
+void AddDataCommands(CLI::App* app, CommandLine* line);     // data convert
 
 }  // namespace tfd::client
 

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "common/child_process.h"
 #include "common/fs/file_system.h"
@@ -45,6 +46,7 @@ std::string Context::Variable(const std::string& name) const {
 }
 
 std::string Context::Absolute(const std::string& path) const {
+  if (absl::StrContains(path, "://")) return path;
   std::filesystem::path joined = std::filesystem::path(work_folder) / path;
   return joined.lexically_normal().string();
 }

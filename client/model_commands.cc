@@ -2,13 +2,12 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/address.h"
+#include "client/child_program.h"
 #include "client/command_line.h"
 #include "client/coordinator_client.h"
 #include "client/format.h"
-#include "common/child_process.h"
 #include "common/fs/file_system.h"
 #include "common/status.h"
 
@@ -59,6 +58,7 @@ struct PredictOptions {
   std::string output;
   std::string labels;
   std::string label_column;
+  std::string feature_columns;
   std::string format;
   int top_k = 1;
 };
@@ -67,17 +67,11 @@ absl::StatusOr<int> Predict(const CommandLine& line,
                             const PredictOptions& options) {
   const Context& context = *line.context;
   TFD_ASSIGN_OR_RETURN(std::string model, FindModel(line, options.model));
-  std::string format = options.format;
-  if (format.empty()) {
-    format = absl::EndsWith(options.input, ".csv") ? "csv" : "idx";
-  }
   ChildOptions child;
   child.command = {context.Program("tfd-worker"),
                    "predict",
                    "--model",
                    model,
-                   "--format",
-                   format,
                    "--input",
                    context.Absolute(options.input),
                    "--top-k",
@@ -93,22 +87,10 @@ absl::StatusOr<int> Predict(const CommandLine& line,
   if (!options.labels.empty()) {
     add("--labels", context.Absolute(options.labels));
   }
+  add("--format", options.format);
   add("--label-column", options.label_column);
-  child.dies_with_parent = true;
-  TFD_ASSIGN_OR_RETURN(ChildProcess process, ChildProcess::Start(child));
-  constexpr absl::Duration kInterruptInterval = absl::Milliseconds(50);
-  constexpr absl::Duration kGrace = absl::Seconds(2);
-  while (true) {
-    absl::StatusOr<ChildExit> exit = process.Wait(kInterruptInterval);
-    if (exit.ok()) {
-      constexpr int kFailed = 1;
-      return exit->signal != 0 ? kFailed : exit->code;
-    }
-    if (context.interrupt->Wait(absl::ZeroDuration()) != 0) {
-      process.Stop(kGrace);
-      return absl::CancelledError("interrupted");
-    }
-  }
+  add("--feature-columns", options.feature_columns);
+  return RunProgram(context, std::move(child));
 }
 
 void AddPredict(CLI::App* app, CommandLine* line) {
@@ -119,7 +101,9 @@ void AddPredict(CLI::App* app, CommandLine* line) {
       ->add_option("MODEL", options->model,
                    "an export's folder, a job's storage, or a job")
       ->required();
-  predict->add_option("INPUT", options->input, "an IDX or CSV file")
+  predict
+      ->add_option("INPUT", options->input,
+                   "a file of records, or a pattern with * for several")
       ->required();
   predict->add_option("-o,--output", options->output,
                       "a .csv or .jsonl file; absent: CSV on standard output");
@@ -127,12 +111,15 @@ void AddPredict(CLI::App* app, CommandLine* line) {
       ->check(CLI::Range(1, 1000000));
   predict
       ->add_option("--format", options->format,
-                   "idx or csv; absent: by the name of INPUT")
-      ->check(CLI::IsMember({"idx", "csv"}));
+                   "idx, csv, parquet, arrow or tfrecord; absent: by the name "
+                   "of INPUT")
+      ->check(CLI::IsMember({"idx", "csv", "parquet", "arrow", "tfrecord"}));
   predict->add_option("--labels", options->labels,
                       "idx: true labels, to print the accuracy");
   predict->add_option("--label-column", options->label_column,
-                      "csv: the column of true labels");
+                      "not for idx: the column of true labels");
+  predict->add_option("--feature-columns", options->feature_columns,
+                      "not for idx: NAME,NAME,…; absent: all but the label");
   predict->add_option("--coordinator", line->coordinator, "its HOST:PORT");
   predict->footer(
       "Examples:\n  tfd predict runs/mnist t10k-images-idx3-ubyte -o p.csv\n"

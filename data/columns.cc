@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
 namespace tfd::data {
@@ -12,6 +13,8 @@ namespace {
 
 constexpr char kFeatures[] = "features";
 constexpr char kLabel[] = "label";
+// So many names at most stand in a message.
+constexpr size_t kMaxNamesShown = 12;
 
 }  // namespace
 
@@ -49,6 +52,14 @@ absl::StatusOr<ColumnNames> ColumnsOf(const v1::DatasetSpec& spec) {
     if (names.label.empty()) names.label = kLabel;
   }
   return names;
+}
+
+std::string NamesText(const std::vector<std::string>& names) {
+  if (names.size() <= kMaxNamesShown) return absl::StrJoin(names, ", ");
+  const std::vector<std::string> head(names.begin(),
+                                      names.begin() + kMaxNamesShown);
+  return absl::StrCat(absl::StrJoin(head, ", "), ", … (", names.size(),
+                      " in all)");
 }
 
 }  // namespace tfd::data

@@ -23,6 +23,9 @@ struct ColumnNames {
 // key, an empty name or one that is there twice.
 absl::StatusOr<ColumnNames> ColumnsOf(const v1::DatasetSpec& spec);
 
+// "a, b, c", cut where there are many; for messages.
+std::string NamesText(const std::vector<std::string>& names);
+
 }  // namespace tfd::data
 
 #endif  // TFD_DATA_COLUMNS_H_

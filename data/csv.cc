@@ -1,7 +1,5 @@
 #include "data/csv.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -10,59 +8,16 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/fs/file_system.h"
 #include "common/nearest_name.h"
 #include "common/status.h"
 #include "common/units.h"
 #include "data/columns.h"
 #include "data/csv_table.h"
+#include "data/file_pattern.h"
 #include "data/record_checks.h"
 
 namespace tfd::data {
 namespace {
-
-// So many names at most stand in a message.
-constexpr size_t kMaxNamesShown = 12;
-
-std::string NamesText(const std::vector<std::string>& names) {
-  if (names.size() <= kMaxNamesShown) return absl::StrJoin(names, ", ");
-  const std::vector<std::string> head(names.begin(),
-                                      names.begin() + kMaxNamesShown);
-  return absl::StrCat(absl::StrJoin(head, ", "), ", … (", names.size(),
-                      " in all)");
-}
-
-// The files that `pattern` stands for.
-absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& pattern) {
-  const size_t slash = pattern.find_last_of('/');
-  const std::string folder =
-      slash == std::string::npos ? "." : pattern.substr(0, slash + 1);
-  const std::string name =
-      slash == std::string::npos ? pattern : pattern.substr(slash + 1);
-  if (folder.find('*') != std::string::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(pattern, ": * may stand only in the last part of a path"));
-  }
-  if (name.find('*') == std::string::npos) {
-    return std::vector<std::string>{pattern};
-  }
-  TFD_ASSIGN_OR_RETURN(Location location, ResolveUri(folder));
-  TFD_ASSIGN_OR_RETURN(std::vector<FileInfo> entries,
-                       location.file_system->List(location.path));
-  std::vector<std::string> files;
-  for (const FileInfo& entry : entries) {
-    if (!entry.is_folder &&
-        fnmatch(name.c_str(), entry.name.c_str(), FNM_PERIOD) == 0) {
-      files.push_back(JoinPath(folder, entry.name));
-    }
-  }
-  if (files.empty()) {
-    return absl::NotFoundError(absl::StrCat(pattern, ": none of the ",
-                                            entries.size(), " names in ",
-                                            folder, " matches ", name));
-  }
-  return files;
-}
 
 absl::Status NoSuchColumn(const std::string& file, const std::string& name,
                           const std::vector<std::string>& header) {
@@ -227,7 +182,8 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenCsv(const v1::DatasetSpec& spec,
           spec.path(), ": CSV is held in memory, and this is more than ",
           FormatBytes(options.max_memory_bytes), " after ",
           FormatCount(static_cast<int64_t>(info.records)),
-          " records: convert it to IDX, whose files are mapped"));
+          " records: convert it to the format arrow, whose files are mapped "
+          "(tfd data convert)"));
     }
     blocks.push_back(std::move(block));
     return absl::OkStatus();

@@ -14,9 +14,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/fs/file_system.h"
 #include "common/status.h"
 #include "common/units.h"
+#include "data/arrow_file.h"
 #include "data/arrow_status.h"
 
 namespace tfd::data {
@@ -30,64 +30,17 @@ constexpr size_t kMaxQuotedBytes = 60;
 // The header is row 1, so the first record is row 2.
 constexpr int64_t kFirstRow = 2;
 
-// A file as Arrow reads it; mapped where that is possible.
-class FileStream : public arrow::io::InputStream {
- public:
-  explicit FileStream(std::shared_ptr<RandomAccessFile> file)
-      : file_(std::move(file)) {}
-
-  arrow::Status Close() override {
-    closed_ = true;
-    return arrow::Status::OK();
-  }
-  bool closed() const override { return closed_; }
-  arrow::Result<int64_t> Tell() const override { return position_; }
-
-  arrow::Result<int64_t> Read(int64_t wanted, void* out) override {
-    const auto left = static_cast<int64_t>(file_->size_bytes()) - position_;
-    const int64_t count = std::min(wanted, left);
-    const absl::Status status = file_->Read(position_, count, out);
-    if (!status.ok()) {
-      return arrow::Status::IOError(std::string(status.message()));
-    }
-    position_ += count;
-    return count;
-  }
-
-  arrow::Result<std::shared_ptr<arrow::Buffer>> Read(int64_t wanted) override {
-    ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateResizableBuffer(wanted));
-    ARROW_ASSIGN_OR_RAISE(const int64_t count,
-                          Read(wanted, buffer->mutable_data()));
-    ARROW_RETURN_NOT_OK(buffer->Resize(count));
-    return std::shared_ptr<arrow::Buffer>(std::move(buffer));
-  }
-
- private:
-  const std::shared_ptr<RandomAccessFile> file_;
-  int64_t position_ = 0;
-  bool closed_ = false;
-};
-
-absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenFile(
-    const std::string& path) {
-  TFD_ASSIGN_OR_RETURN(Location location, ResolveUri(path));
-  return location.file_system->OpenForReading(location.path);
-}
-
 // The line of the file that Arrow's row is in: Arrow does not count empty
 // lines. 0 where the file cannot be read.
 int64_t LineOfRow(const std::string& path, int64_t row) {
-  auto file = OpenFile(path);
+  const auto file = OpenForArrow(path, ReadBy::kCopying);
   if (!file.ok()) return 0;
-  std::string block;
   int64_t line = 1;
   bool empty = true;
-  for (uint64_t offset = 0; offset < (*file)->size_bytes();
-       offset += block.size()) {
-    block.resize(
-        std::min<uint64_t>(kBlockBytes, (*file)->size_bytes() - offset));
-    if (!(*file)->Read(offset, block.size(), block.data()).ok()) return 0;
-    for (const char c : block) {
+  while (true) {
+    const auto block = (*file)->Read(kBlockBytes);
+    if (!block.ok() || (*block)->size() == 0) return 0;
+    for (const char c : (*block)->ToString()) {
       if (c == '\n') {
         ++line;
         empty = true;
@@ -97,7 +50,6 @@ int64_t LineOfRow(const std::string& path, int64_t row) {
       }
     }
   }
-  return 0;
 }
 
 std::string Quoted(const std::string& value) {
@@ -110,51 +62,6 @@ absl::Status RowError(const std::string& path, int64_t row,
                       const std::string& what) {
   return absl::InvalidArgumentError(
       absl::StrCat(path, ":", LineOfRow(path, row), ": ", what));
-}
-
-// Arrow's message, with our file, line and column where it says which row.
-absl::Status FromCsvError(const std::string& path,
-                          const std::vector<std::string>& header,
-                          const arrow::Status& status) {
-  static const std::regex kBadValue(
-      "In CSV column #(\\d+): Row #(\\d+): CSV conversion error to (\\w+): "
-      "invalid value '([^]*)'[^]*");
-  static const std::regex kBadCount(
-      "CSV parse error: Row #(\\d+): Expected (\\d+) columns, got "
-      "(\\d+)[^]*");
-  const std::string& message = status.message();
-  std::smatch match;
-  if (std::regex_match(message, match, kBadValue)) {
-    const size_t column = std::stoul(match[1]);
-    const std::string name =
-        column < header.size() ? header[column] : absl::StrCat("#", column);
-    const std::string wanted =
-        match[3] == "int64" ? "an integer, as labels are" : "a number";
-    return RowError(
-        path, std::stoll(match[2]),
-        absl::StrCat("column \"", name, "\": ",
-                     match[4].length() == 0 ? "nothing" : Quoted(match[4]),
-                     " is not ", wanted));
-  }
-  if (std::regex_match(message, match, kBadCount)) {
-    return RowError(path, std::stoll(match[1]),
-                    absl::StrCat("has ", std::string(match[3]),
-                                 " values, and the header line ",
-                                 std::string(match[2]), " columns"));
-  }
-  return Annotate(FromArrow(status), path);
-}
-
-// Reads serially: only then do Arrow's errors name the row.
-arrow::Result<std::shared_ptr<arrow::csv::StreamingReader>> MakeReader(
-    std::shared_ptr<arrow::io::InputStream> stream,
-    const arrow::csv::ConvertOptions& convert) {
-  auto read = arrow::csv::ReadOptions::Defaults();
-  read.use_threads = false;
-  read.block_size = kBlockBytes;
-  return arrow::csv::StreamingReader::Make(
-      arrow::io::default_io_context(), std::move(stream), read,
-      arrow::csv::ParseOptions::Defaults(), convert);
 }
 
 // Copies Arrow's columns of one block into rows, checking each value.
@@ -220,19 +127,68 @@ class BlockCopier {
 
 }  // namespace
 
+absl::Status FromCsvError(const std::string& path,
+                          const std::vector<std::string>& header,
+                          const arrow::Status& status) {
+  static const std::regex kBadValue(
+      "In CSV column #(\\d+): Row #(\\d+): CSV conversion error to (\\w+): "
+      "invalid value '([^]*)'[^]*");
+  static const std::regex kBadCount(
+      "CSV parse error: Row #(\\d+): Expected (\\d+) columns, got "
+      "(\\d+)[^]*");
+  const std::string& message = status.message();
+  std::smatch match;
+  if (std::regex_match(message, match, kBadValue)) {
+    const size_t column = std::stoul(match[1]);
+    const std::string name =
+        column < header.size() ? header[column] : absl::StrCat("#", column);
+    const std::string type = match[3];
+    const std::string wanted = type == "int64" ? "an integer"
+                               : type == "float" || type == "double"
+                                   ? "a number"
+                                   : absl::StrCat("a ", type);
+    return RowError(
+        path, std::stoll(match[2]),
+        absl::StrCat("column \"", name, "\": ",
+                     match[4].length() == 0 ? "nothing" : Quoted(match[4]),
+                     " is not ", wanted));
+  }
+  if (std::regex_match(message, match, kBadCount)) {
+    return RowError(path, std::stoll(match[1]),
+                    absl::StrCat("has ", std::string(match[3]),
+                                 " values, and the header line ",
+                                 std::string(match[2]), " columns"));
+  }
+  return Annotate(FromArrow(status), path);
+}
+
+absl::StatusOr<std::shared_ptr<arrow::csv::StreamingReader>> OpenCsvStream(
+    const std::string& path, const std::vector<std::string>& header,
+    const arrow::csv::ConvertOptions& convert) {
+  TFD_ASSIGN_OR_RETURN(auto stream, OpenForArrow(path, ReadBy::kCopying));
+  auto read = arrow::csv::ReadOptions::Defaults();
+  read.use_threads = false;  // only then do its errors name the row
+  read.block_size = kBlockBytes;
+  auto reader = arrow::csv::StreamingReader::Make(
+      arrow::io::default_io_context(), std::move(stream), read,
+      arrow::csv::ParseOptions::Defaults(), convert);
+  if (!reader.ok()) return FromCsvError(path, header, reader.status());
+  return *std::move(reader);
+}
+
 absl::StatusOr<std::vector<std::string>> ReadCsvHeader(
     const std::string& path) {
-  TFD_ASSIGN_OR_RETURN(std::shared_ptr<RandomAccessFile> file, OpenFile(path));
-  if (file->size_bytes() == 0) {
+  TFD_ASSIGN_OR_RETURN(const auto file, OpenForArrow(path, ReadBy::kCopying));
+  if (file->GetSize().ValueOr(-1) == 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(path,
                      ": is empty; a CSV file begins with a line of the "
                      "columns' names"));
   }
-  auto reader = MakeReader(std::make_shared<FileStream>(std::move(file)),
-                           arrow::csv::ConvertOptions::Defaults());
-  if (!reader.ok()) return FromCsvError(path, {}, reader.status());
-  std::vector<std::string> names = (*reader)->schema()->field_names();
+  TFD_ASSIGN_OR_RETURN(
+      const auto reader,
+      OpenCsvStream(path, {}, arrow::csv::ConvertOptions::Defaults()));
+  std::vector<std::string> names = reader->schema()->field_names();
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
@@ -259,14 +215,11 @@ absl::Status ReadCsv(const std::string& path, const CsvColumns& columns,
     convert.column_types[columns.label] = arrow::int64();
     convert.include_columns.push_back(columns.label);
   }
-  TFD_ASSIGN_OR_RETURN(std::shared_ptr<RandomAccessFile> file, OpenFile(path));
-  auto reader =
-      MakeReader(std::make_shared<FileStream>(std::move(file)), convert);
-  if (!reader.ok()) return FromCsvError(path, header, reader.status());
+  TFD_ASSIGN_OR_RETURN(const auto reader, OpenCsvStream(path, header, convert));
   BlockCopier copier(path, columns, classes);
   while (true) {
     std::shared_ptr<arrow::RecordBatch> batch;
-    const arrow::Status status = (*reader)->ReadNext(&batch);
+    const arrow::Status status = reader->ReadNext(&batch);
     if (!status.ok()) return FromCsvError(path, header, status);
     if (!batch) return absl::OkStatus();
     TFD_ASSIGN_OR_RETURN(CsvBlock block, copier.Copy(*batch));

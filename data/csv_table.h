@@ -4,11 +4,20 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
+namespace arrow {
+class Status;
+namespace csv {
+class StreamingReader;
+struct ConvertOptions;
+}  // namespace csv
+}  // namespace arrow
 
 namespace tfd::data {
 
@@ -38,6 +47,17 @@ absl::StatusOr<std::vector<std::string>> ReadCsvHeader(const std::string& path);
 absl::Status ReadCsv(const std::string& path, const CsvColumns& columns,
                      int64_t classes,
                      const std::function<absl::Status(CsvBlock)>& take);
+
+// Arrow's reader of a file, block by block; of the problems that it may have,
+// its messages name rows, which FromCsvError turns into lines.
+absl::StatusOr<std::shared_ptr<arrow::csv::StreamingReader>> OpenCsvStream(
+    const std::string& path, const std::vector<std::string>& header,
+    const arrow::csv::ConvertOptions& convert);
+
+// Arrow's error with our file, line and column where it says which row.
+absl::Status FromCsvError(const std::string& path,
+                          const std::vector<std::string>& header,
+                          const arrow::Status& status);
 
 }  // namespace tfd::data
 

@@ -9,6 +9,7 @@
 #include "data/csv.h"
 #include "data/idx.h"
 #include "data/pushed.h"
+#include "data/table_dataset.h"
 
 namespace tfd::data {
 namespace {
@@ -54,9 +55,14 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(
       return OpenCsv(spec, preprocess, options);
     case v1::DatasetSpec::PUSHED:
       return OpenPushed(spec, preprocess, options);
+    case v1::DatasetSpec::PARQUET:
+    case v1::DatasetSpec::ARROW:
+    case v1::DatasetSpec::TFRECORD:
+      return OpenTables(spec, preprocess, options);
     default:
       return absl::InvalidArgumentError(
-          "the dataset has no format: set it to idx, csv or pushed");
+          "the dataset has no format: set it to idx, csv, parquet, arrow, "
+          "tfrecord or pushed");
   }
 }
 

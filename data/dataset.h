@@ -1,5 +1,6 @@
 // One interface for data whose records are countable and can be read in any
-// order: IDX and CSV files, and pushed partitions once they are committed.
+// order: files (IDX, CSV, Parquet, Arrow IPC, TFRecord), and pushed partitions
+// once they are committed.
 #ifndef TFD_DATA_DATASET_H_
 #define TFD_DATA_DATASET_H_
 
@@ -119,7 +120,8 @@ struct OpenOptions {
   std::vector<v1::Partition> partitions;
   // pushed: whether to read every partition once to compare its checksum.
   bool verify_checksums = true;
-  // csv: it is held in memory, at most this much.
+  // csv, parquet, tfrecord and compressed arrow files are held in memory, at
+  // most this much.
   uint64_t max_memory_bytes = uint64_t{8} << 30;
 };
 

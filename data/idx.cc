@@ -179,24 +179,6 @@ class IdxDataset : public Dataset {
   AffineTransform transform_;
 };
 
-absl::Status CheckLabelFile(const IdxFile& features, const IdxFile& labels) {
-  if (!labels.row_shape().empty() || !IsInteger(labels.dtype())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        labels.uri(), ": labels are one integer each, and this file has ",
-        ShapeText(labels.row_shape()), " ", DtypeName(labels.dtype()),
-        " per record: are features and labels the wrong way round?"));
-  }
-  if (labels.rows() != features.rows()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(features.uri(), " has ",
-                     FormatCount(static_cast<int64_t>(features.rows())),
-                     " records, and its labels in ", labels.uri(), " are ",
-                     FormatCount(static_cast<int64_t>(labels.rows())),
-                     ": are they of the same data set?"));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<IdxFile> IdxFile::Open(const std::string& uri) {
@@ -262,6 +244,24 @@ absl::StatusOr<const void*> IdxFile::Row(
   if (element_bytes == 1) return in;
   SwapBytes(in, row_elements_, element_bytes, scratch->data());
   return scratch->data();
+}
+
+absl::Status CheckLabelFile(const IdxFile& features, const IdxFile& labels) {
+  if (!labels.row_shape().empty() || !IsInteger(labels.dtype())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        labels.uri(), ": labels are one integer each, and this file has ",
+        ShapeText(labels.row_shape()), " ", DtypeName(labels.dtype()),
+        " per record: are features and labels the wrong way round?"));
+  }
+  if (labels.rows() != features.rows()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(features.uri(), " has ",
+                     FormatCount(static_cast<int64_t>(features.rows())),
+                     " records, and its labels in ", labels.uri(), " are ",
+                     FormatCount(static_cast<int64_t>(labels.rows())),
+                     ": are they of the same data set?"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenIdx(const v1::DatasetSpec& spec,

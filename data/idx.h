@@ -46,6 +46,9 @@ class IdxFile {
   int64_t row_elements_ = 1;
 };
 
+// InvalidArgument where these are not the labels of those features.
+absl::Status CheckLabelFile(const IdxFile& features, const IdxFile& labels);
+
 // spec.features and spec.labels.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenIdx(const v1::DatasetSpec& spec,
                                                  const Preprocess& preprocess,

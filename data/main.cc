@@ -1,11 +1,13 @@
 // tfd-data: takes in data that producers push to a job (`feed`, started by an
-// agent), and checks datasets (`check`).
+// agent), checks datasets (`check`) and converts files of them (`convert`).
 #include <CLI/CLI.hpp>
 
 #include "common/interrupt.h"
 #include "common/version.h"
 #include "data/check.h"
+#include "data/convert_command.h"
 #include "data/feed/feed_process.h"
+#include "data/remote_files.h"
 
 int main(int argc, char** argv) {
   CLI::App app("The data side of tfd.", "tfd-data");
@@ -16,10 +18,14 @@ int main(int argc, char** argv) {
   app.add_subcommand("check",
                      "Reads a dataset's spec as JSON from standard input and "
                      "says what it is, or what is wrong with it (exit code 2)");
+  CLI::App* convert = app.add_subcommand(
+      "convert", "Writes files of records in another format");
+  tfd::data::ConvertOptions options;
+  tfd::data::AddConvertArguments(convert, &options);
   CLI11_PARSE(app, argc, argv);
-  if (feed->parsed()) {
-    tfd::Interrupt interrupt;
-    return tfd::data::RunFeedTask(&interrupt);
-  }
-  return tfd::data::RunCheck();
+  const tfd::data::RemoteFiles remote_files;
+  if (!feed->parsed() && !convert->parsed()) return tfd::data::RunCheck();
+  tfd::Interrupt interrupt;
+  return feed->parsed() ? tfd::data::RunFeedTask(&interrupt)
+                        : tfd::data::RunConvert(options, &interrupt);
 }

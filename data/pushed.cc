@@ -1,6 +1,7 @@
 #include "data/pushed.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,7 +15,7 @@
 #include "common/units.h"
 #include "data/columns.h"
 #include "data/ipc_stream.h"
-#include "data/record_checks.h"
+#include "data/rows_dataset.h"
 
 namespace tfd::data {
 namespace {
@@ -60,78 +61,15 @@ absl::Status CheckAgainstSeal(const v1::Partition& partition,
       crc, partition.crc32c()));
 }
 
-class PushedDataset : public Dataset {
- public:
-  struct Part {
-    // The first record that is past it.
-    uint64_t end = 0;
-    RecordRows rows;
-  };
-
-  PushedDataset(DatasetInfo info,
-                std::vector<std::unique_ptr<RandomAccessFile>> files,
-                std::vector<Part> parts)
-      : info_(std::move(info)),
-        transform_(info_.preprocess),
-        files_(std::move(files)),
-        parts_(std::move(parts)) {}
-
-  const DatasetInfo& info() const override { return info_; }
-
-  absl::Status ReadBatch(absl::Span<const uint64_t> records,
-                         Batch* out) const override {
-    TFD_RETURN_IF_ERROR(CheckRecords(info_, records));
-    out->Resize(static_cast<int64_t>(records.size()), info_.elements);
-    float* to = out->features();
-    for (size_t i = 0; i < records.size(); ++i) {
-      const auto [part, row] = Find(records[i]);
-      for (const ColumnView& column : part->rows.features) {
-        transform_.Apply(
-            column.dtype,
-            column.base + row * column.width * SizeBytes(column.dtype),
-            column.width, to);
-        to += column.width;
-      }
-      out->labels()[i] = LabelAt(part->rows.label, row);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadLabels(absl::Span<const uint64_t> records,
-                          int64_t* out) const override {
-    TFD_RETURN_IF_ERROR(CheckRecords(info_, records));
-    for (size_t i = 0; i < records.size(); ++i) {
-      const auto [part, row] = Find(records[i]);
-      out[i] = LabelAt(part->rows.label, row);
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  // The part that has the record, and its row there.
-  std::pair<const Part*, int64_t> Find(uint64_t record) const {
-    const auto part = std::upper_bound(
-        parts_.begin(), parts_.end(), record,
-        [](uint64_t number, const Part& p) { return number < p.end; });
-    return {&*part, static_cast<int64_t>(record - part->end) + part->rows.rows};
-  }
-
-  const DatasetInfo info_;
-  const AffineTransform transform_;
-  const std::vector<std::unique_ptr<RandomAccessFile>> files_;
-  const std::vector<Part> parts_;
-};
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenPushed(
     const v1::DatasetSpec& spec, const Preprocess& preprocess,
     const OpenOptions& options) {
   TFD_ASSIGN_OR_RETURN(const ColumnNames names, ColumnsOf(spec));
-  DatasetInfo info;
-  info.source = absl::StrCat("pushed dataset ", options.name);
+  const std::string source = absl::StrCat("pushed dataset ", options.name);
   std::vector<std::unique_ptr<RandomAccessFile>> files;
-  std::vector<PushedDataset::Part> parts;
+  std::vector<RecordRows> batches;
   std::unique_ptr<RecordSchema> schema;
   RowWidths widths;
   for (const v1::Partition& partition : options.partitions) {
@@ -143,11 +81,8 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPushed(
     TFD_RETURN_IF_ERROR(Annotate(
         CheckAgainstSeal(partition, **file, *rows, options.verify_checksums),
         NameOf(partition)));
-    for (RecordRows& batch : rows->batches) {
-      if (batch.rows == 0) continue;
-      info.records += batch.rows;
-      parts.push_back({info.records, std::move(batch)});
-    }
+    std::move(rows->batches.begin(), rows->batches.end(),
+              std::back_inserter(batches));
     if (schema && rows->rows > 0) {
       TFD_RETURN_IF_ERROR(
           Annotate(rows->schema->CheckSameRecords(*schema), NameOf(partition)));
@@ -155,19 +90,13 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPushed(
     if (rows->rows > 0) schema = std::move(rows->schema);
     files.push_back(*std::move(file));
   }
-  if (info.records == 0) {
+  if (!schema) {
     return absl::InvalidArgumentError(absl::StrCat(
-        info.source, ": its ", options.partitions.size(),
+        source, ": its ", options.partitions.size(),
         " partitions have no rows: what did its producers write?"));
   }
-  info.shape = schema->Shape(widths);
-  info.elements = 0;
-  for (const int64_t width : widths) info.elements += width;
-  info.dtype = schema->dtype();
-  info.has_labels = true;
-  info.preprocess = preprocess.Resolve(info.dtype);
-  return std::make_unique<PushedDataset>(std::move(info), std::move(files),
-                                         std::move(parts));
+  return MakeRowsDataset(InfoOf(source, *schema, widths, preprocess),
+                         std::move(batches), std::move(files));
 }
 
 }  // namespace tfd::data

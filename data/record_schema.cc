@@ -1,6 +1,5 @@
 #include "data/record_schema.h"
 
-#include <arrow/array.h>
 #include <arrow/buffer.h>
 #include <arrow/extension_type.h>
 #include <arrow/ipc/dictionary.h>
@@ -60,7 +59,7 @@ std::optional<Dtype> NumberType(const arrow::DataType& type) {
 // What a producer writes instead of a type that cannot be taken.
 std::string CastFor(const arrow::DataType& type, bool is_label) {
   if (type.id() == arrow::Type::DICTIONARY) {
-    return "decode the dictionary before sending it (in pyarrow, "
+    return "decode the dictionary first (in pyarrow, "
            "column.dictionary_decode())";
   }
   if (is_label) return "cast it to int64";
@@ -81,9 +80,9 @@ std::string CastFor(const arrow::DataType& type, bool is_label) {
       return "cast it to int64";
     case arrow::Type::STRUCT:
     case arrow::Type::MAP:
-      return "send its parts as columns of numbers";
+      return "write its parts as columns of numbers";
     default:
-      return "send numbers, fixed-size lists or lists of numbers, or binary "
+      return "write numbers, fixed-size lists or lists of numbers, or binary "
              "(taken as uint8)";
   }
 }
@@ -139,84 +138,6 @@ std::optional<RowType> FeatureType(const arrow::DataType& type) {
   }
 }
 
-int64_t Product(const std::vector<int64_t>& shape) {
-  int64_t product = 1;
-  for (const int64_t dimension : shape) {
-    if (__builtin_mul_overflow(product, dimension, &product)) return -1;
-  }
-  return product;
-}
-
-// The array with its lists of fixed size and extension types taken off.
-// `start` is where its rows begin, in elements of the result.
-const arrow::Array& Innermost(const arrow::Array& array, int64_t* start) {
-  *start = array.offset();
-  const arrow::Array* inner = &array;
-  while (true) {
-    if (inner->type_id() == arrow::Type::EXTENSION) {
-      inner = static_cast<const arrow::ExtensionArray&>(*inner).storage().get();
-    } else if (inner->type_id() == arrow::Type::FIXED_SIZE_LIST) {
-      const auto& list = static_cast<const arrow::FixedSizeListArray&>(*inner);
-      inner = list.values().get();
-      *start = *start * list.value_length() + inner->offset();
-    } else {
-      return *inner;
-    }
-  }
-}
-
-const std::byte* BufferAt(const arrow::Array& array, int index,
-                          int64_t offset_bytes) {
-  const auto& buffers = array.data()->buffers;
-  if (static_cast<size_t>(index) >= buffers.size() || !buffers[index]) {
-    return nullptr;
-  }
-  return reinterpret_cast<const std::byte*>(buffers[index]->data()) +
-         offset_bytes;
-}
-
-// The place and the common width of rows of lists or bytes. -1 where widths
-// differ, with the first row that differs in `bad_row`.
-template <typename ArrayType>
-int64_t CommonWidth(const ArrayType& array, int64_t* bad_row) {
-  // In 64 bits: the offsets may be any numbers.
-  const auto width_of = [&array](int64_t row) {
-    return int64_t{array.value_offset(row + 1)} - array.value_offset(row);
-  };
-  const int64_t width = width_of(0);
-  for (int64_t row = 1; row < array.length(); ++row) {
-    if (width_of(row) != width) {
-      *bad_row = row;
-      return -1;
-    }
-  }
-  return width;
-}
-
-absl::Status NullIn(const std::string& column, const arrow::Array& array,
-                    int64_t first_row) {
-  int64_t row = 0;
-  while (row < array.length() && !array.IsNull(row)) ++row;
-  return absl::InvalidArgumentError(
-      absl::StrCat("column \"", column, "\" has a null in row ",
-                   first_row + row, ": fill or drop rows with nulls"));
-}
-
-template <typename ListType>
-absl::Status ListView(const ListType& list, const std::string& name,
-                      int64_t first_row, int64_t* bad_row, ColumnView* view) {
-  if (list.values()->null_count() > 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("column \"", name, "\" has nulls inside lists, from row ",
-                     first_row, " on: fill them"));
-  }
-  view->width = CommonWidth(list, bad_row);
-  view->base = BufferAt(*list.values(), 1,
-                        (list.values()->offset() + list.value_offset(0)) *
-                            static_cast<int64_t>(SizeBytes(view->dtype)));
-  return absl::OkStatus();
-}
-
 // Reads a field of a FlatBuffers table; the verifier has been over it.
 bool HasField(const void* table, int field) {
   const auto* bytes = static_cast<const unsigned char*>(table);
@@ -251,9 +172,8 @@ std::string SchemaText(const arrow::Schema& schema) {
 }
 
 std::string WantedText(const ColumnNames& names) {
-  return absl::StrCat(
-      "the spec's columns are {features: ", absl::StrJoin(names.features, ","),
-      ", label: ", names.label, "}");
+  return absl::StrCat("the spec's columns are {features: ",
+                      NamesText(names.features), ", label: ", names.label, "}");
 }
 
 }  // namespace
@@ -307,7 +227,7 @@ absl::StatusOr<RecordSchema::Column> RecordSchema::Match(
   }
   column.dtype = row->dtype;
   column.shape = row->shape;
-  if (!column.shape.empty() && Product(column.shape) < 1) {
+  if (!column.shape.empty() && ElementsIn(column.shape) < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("column \"", name,
                      "\" has no numbers in a row: ", declared.ToString()));
@@ -327,101 +247,47 @@ absl::StatusOr<RecordSchema> RecordSchema::Make(
   arrow::ipc::DictionaryMemo dictionaries;
   auto schema = arrow::ipc::ReadSchema(**message, &dictionaries);
   if (!schema.ok()) return Damaged(schema.status());
-  RecordSchema made;
-  made.schema_ = *schema;
-  if (!made.schema_->is_native_endian()) {
+  if (!(*schema)->is_native_endian()) {
     return absl::InvalidArgumentError(
         "the schema is big endian; send little endian data");
   }
-  for (const auto& field : made.schema_->fields()) {
+  for (const auto& field : (*schema)->fields()) {
     if (field->type()->id() == arrow::Type::DICTIONARY) {
       return absl::InvalidArgumentError(absl::StrCat(
           "column \"", field->name(),
           "\" is dictionary-encoded: ", CastFor(*field->type(), false)));
     }
   }
+  return OfTable(std::move(*schema), names);
+}
+
+absl::StatusOr<RecordSchema> RecordSchema::OfTable(
+    std::shared_ptr<arrow::Schema> schema, const ColumnNames& names) {
+  RecordSchema made;
+  made.schema_ = std::move(schema);
   const auto fail = [&](const absl::Status& status) {
     return absl::InvalidArgumentError(absl::StrCat(
         std::string(status.message()), "; ", WantedText(names),
-        ", and the schema sent is {", SchemaText(*made.schema_), "}"));
+        ", and the columns there are {", SchemaText(*made.schema_), "}"));
   };
-  for (const std::string& name : names.features) {
-    auto column = Match(*made.schema_, name, /*is_label=*/false);
-    if (!column.ok()) return fail(column.status());
-    made.features_.push_back(*std::move(column));
-  }
   if (!names.label.empty()) {
     auto label = Match(*made.schema_, names.label, /*is_label=*/true);
     if (!label.ok()) return fail(label.status());
     made.label_ = *std::move(label);
   }
+  for (const std::string& name : names.features) {
+    auto column = Match(*made.schema_, name, /*is_label=*/false);
+    if (!column.ok()) return fail(column.status());
+    made.features_.push_back(*std::move(column));
+  }
   return made;
 }
 
-absl::StatusOr<ColumnView> RecordSchema::View(const Column& column,
-                                              const arrow::Array& array,
-                                              int64_t first_row) {
-  ColumnView view;
-  view.dtype = column.dtype;
-  view.width = column.shape.empty() ? 0 : Product(column.shape);
-  if (array.length() == 0) return view;
-  if (array.null_count() > 0) return NullIn(column.name, array, first_row);
-  int64_t start = 0;
-  const arrow::Array& inner = Innermost(array, &start);
-  int64_t bad_row = 0;
-  switch (inner.type_id()) {
-    case arrow::Type::BINARY: {
-      const auto& bytes = static_cast<const arrow::BinaryArray&>(inner);
-      view.width = CommonWidth(bytes, &bad_row);
-      view.base = BufferAt(inner, 2, bytes.value_offset(0));
-      break;
-    }
-    case arrow::Type::LARGE_BINARY: {
-      const auto& bytes = static_cast<const arrow::LargeBinaryArray&>(inner);
-      view.width = CommonWidth(bytes, &bad_row);
-      view.base = BufferAt(inner, 2, bytes.value_offset(0));
-      break;
-    }
-    case arrow::Type::LIST:
-      TFD_RETURN_IF_ERROR(ListView(static_cast<const arrow::ListArray&>(inner),
-                                   column.name, first_row, &bad_row, &view));
-      break;
-    case arrow::Type::LARGE_LIST:
-      TFD_RETURN_IF_ERROR(
-          ListView(static_cast<const arrow::LargeListArray&>(inner),
-                   column.name, first_row, &bad_row, &view));
-      break;
-    case arrow::Type::FIXED_SIZE_BINARY:
-      view.base = BufferAt(inner, 1, start * view.width);
-      break;
-    default:
-      if (inner.null_count() > 0) {
-        return NullIn(column.name, inner, first_row);
-      }
-      view.base = BufferAt(
-          inner, 1, start * static_cast<int64_t>(SizeBytes(column.dtype)));
-  }
-  if (view.width < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "column \"", column.name, "\": row ", first_row + bad_row,
-        " has another number of values than the rows before it: all records "
-        "must be of one size"));
-  }
-  if (view.width == 0 || view.base == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "column \"", column.name, "\": row ", first_row, " has no values"));
-  }
-  return view;
-}
-
-absl::Status RecordSchema::CheckWidth(const Column& column, int64_t width,
-                                      int64_t first_row, int64_t* expected) {
-  if (*expected == 0) *expected = width;
-  if (*expected == width) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("column \"", column.name, "\": row ", first_row, " has ",
-                   width, " values, and the dataset's rows before it have ",
-                   *expected, ": all records must be of one size"));
+std::vector<int> RecordSchema::Columns() const {
+  std::vector<int> columns;
+  for (const Column& column : features_) columns.push_back(column.index);
+  if (has_label()) columns.push_back(label_.index);
+  return columns;
 }
 
 absl::StatusOr<RecordRows> RecordSchema::Decode(
@@ -447,50 +313,11 @@ absl::StatusOr<RecordRows> RecordSchema::Decode(
   }
   auto options = arrow::ipc::IpcReadOptions::Defaults();
   options.use_threads = false;
-  for (const Column& column : features_) {
-    options.included_fields.push_back(column.index);
-  }
-  if (!label_.name.empty()) options.included_fields.push_back(label_.index);
+  options.included_fields = Columns();
   auto batch =
       arrow::ipc::ReadRecordBatch(**message, schema_, nullptr, options);
   if (!batch.ok()) return Damaged(batch.status());
-  // Arrays that lie are found here; what it leaves (the offsets between the
-  // first and the last) View looks at.
-  const arrow::Status valid = (*batch)->Validate();
-  if (!valid.ok()) return Damaged(valid);
-  RecordRows rows;
-  rows.owner = *batch;
-  rows.rows = (*batch)->num_rows();
-  RowWidths seen = widths->empty() ? RowWidths(features_.size()) : *widths;
-  for (size_t i = 0; i < features_.size(); ++i) {
-    const auto array = (*batch)->GetColumnByName(features_[i].name);
-    TFD_ASSIGN_OR_RETURN(const ColumnView view,
-                         View(features_[i], *array, first_row));
-    if (rows.rows > 0) {
-      TFD_RETURN_IF_ERROR(
-          CheckWidth(features_[i], view.width, first_row, &seen[i]));
-    }
-    rows.features.push_back(view);
-  }
-  if (label_.name.empty()) {
-    if (rows.rows > 0) *widths = seen;
-    return rows;
-  }
-  const auto labels = (*batch)->GetColumnByName(label_.name);
-  TFD_ASSIGN_OR_RETURN(rows.label, View(label_, *labels, first_row));
-  for (int64_t row = 0; row < rows.rows; ++row) {
-    const int64_t label = LabelAt(rows.label, row);
-    if (label >= 0 && (classes == 0 || label < classes)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "column \"", label_.name, "\": the label in row ", first_row + row,
-        " is ", label,
-        classes == 0
-            ? std::string("; labels are the numbers of classes, from 0")
-            : absl::StrCat("; the model has ", classes,
-                           " classes, so labels are 0 to ", classes - 1)));
-  }
-  if (rows.rows > 0) *widths = seen;
-  return rows;
+  return ViewRows(*std::move(batch), first_row, classes, widths);
 }
 
 std::vector<int64_t> RecordSchema::Shape(const RowWidths& widths) const {
@@ -524,27 +351,10 @@ absl::Status RecordSchema::CheckSameRecords(const RecordSchema& other) const {
     return absl::InvalidArgumentError(
         absl::StrCat("column \"", features_[i].name,
                      "\" is not of the type it has in the "
-                     "dataset's other partitions: {",
+                     "dataset's other parts: {",
                      ToString(), "} against {", other.ToString(), "}"));
   }
   return absl::OkStatus();
-}
-
-int64_t LabelAt(const ColumnView& label, int64_t row) {
-  const size_t size = SizeBytes(label.dtype);
-  uint64_t raw = 0;
-  std::memcpy(&raw, label.base + row * size, size);
-  switch (label.dtype) {
-    case Dtype::kInt8:
-      return static_cast<int8_t>(raw);
-    case Dtype::kInt16:
-      return static_cast<int16_t>(raw);
-    case Dtype::kInt32:
-      return static_cast<int32_t>(raw);
-    default:
-      // A uint64 beyond int64 becomes negative, and no label.
-      return static_cast<int64_t>(raw);
-  }
 }
 
 }  // namespace tfd::data

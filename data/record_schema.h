@@ -1,6 +1,7 @@
 // Rows of Arrow record batches as records: which columns are features and which
 // is the label, and where their numbers lie. Used where rows are taken in (the
-// feed) and where they are read (the pushed dataset), so that both agree.
+// feed) and where they are read (the pushed dataset, and files of tables), so
+// that all agree.
 #ifndef TFD_DATA_RECORD_SCHEMA_H_
 #define TFD_DATA_RECORD_SCHEMA_H_
 
@@ -40,6 +41,7 @@ struct ColumnView {
 struct RecordRows {
   int64_t rows = 0;
   std::vector<ColumnView> features;
+  // base is null where there is no label.
   ColumnView label;
   // Keeps the memory that the views point into, as far as it is Arrow's own and
   // not the message's body.
@@ -59,6 +61,10 @@ class RecordSchema {
   static absl::StatusOr<RecordSchema> Make(
       std::shared_ptr<arrow::Buffer> schema_metadata, const ColumnNames& names);
 
+  // From a table's schema. Here names.label may be empty: records have none.
+  static absl::StatusOr<RecordSchema> OfTable(
+      std::shared_ptr<arrow::Schema> schema, const ColumnNames& names);
+
   // The rows of an IPC record batch message, after checking that all of the
   // message is sound, that nothing is null or compressed, and that each row is
   // as wide as `widths` says (which is set by the first row that is seen).
@@ -69,6 +75,19 @@ class RecordSchema {
                                     int64_t first_row, int64_t classes,
                                     RowWidths* widths) const;
 
+  // The rows of a record batch that has the columns (in any order, beside
+  // others), after the same checks. The views point into the batch, and the
+  // rows own it.
+  absl::StatusOr<RecordRows> ViewRows(std::shared_ptr<arrow::RecordBatch> batch,
+                                      int64_t first_row, int64_t classes,
+                                      RowWidths* widths) const;
+  // InvalidArgument, naming column and row, where a feature is no finite
+  // number.
+  absl::Status CheckFinite(const RecordRows& rows, int64_t first_row) const;
+
+  // Which columns of the schema are taken: the features, then the label.
+  std::vector<int> Columns() const;
+  bool has_label() const { return !label_.name.empty(); }
   // The shape of a record, given the widths of its columns.
   std::vector<int64_t> Shape(const RowWidths& widths) const;
   // The type of all features, or float64 where columns have several.
@@ -95,6 +114,8 @@ class RecordSchema {
   static absl::StatusOr<ColumnView> View(const Column& column,
                                          const arrow::Array& array,
                                          int64_t first_row);
+  absl::Status CheckRowLabels(const RecordRows& rows, int64_t first_row,
+                              int64_t classes) const;
   static absl::Status CheckWidth(const Column& column, int64_t width,
                                  int64_t first_row, int64_t* expected);
 
@@ -105,6 +126,9 @@ class RecordSchema {
 
 // The label in row `row`.
 int64_t LabelAt(const ColumnView& label, int64_t row);
+
+// The product of a shape; -1 where it overflows.
+int64_t ElementsIn(const std::vector<int64_t>& shape);
 
 // Reads the metadata of an IPC message, verified, whose body has `body_bytes`.
 // InvalidArgument where the metadata is damaged, promises another body, or one

@@ -173,12 +173,17 @@ int Run(int argc, char** argv, Interrupt* interrupt) {
       "predict", "Predicts the label of every record of a file, in order");
   predict->add_option("--model", options.model, "Folder of an export")
       ->required();
-  predict->add_option("--format", options.format, "idx or csv")->required();
+  predict->add_option("--format", options.format,
+                      "idx, csv, parquet, arrow or tfrecord; absent: by the "
+                      "name of the input");
   predict->add_option("--input", options.input, "The records")->required();
   predict->add_option("--labels", options.labels,
                       "idx: a file of labels, to say the accuracy");
   predict->add_option("--label-column", options.label_column,
-                      "csv: the column that is the label and no feature");
+                      "Not for idx: the column that is the label and no "
+                      "feature");
+  predict->add_option("--feature-columns", options.feature_columns,
+                      "Not for idx: NAME,NAME,…; absent: all but the label");
   predict->add_option("--top-k", options.top_k, "Labels per record")
       ->capture_default_str();
   predict

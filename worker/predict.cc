@@ -13,6 +13,7 @@
 #include "common/units.h"
 #include "data/batch_plan.h"
 #include "data/dataset.h"
+#include "data/file_format.h"
 #include "data/prefetcher.h"
 #include "worker/job_data.h"
 #include "worker/model.h"
@@ -22,30 +23,41 @@
 namespace tfd::worker {
 namespace {
 
+// What is not said is told by the name; MNIST's own have no ending.
+absl::StatusOr<v1::DatasetSpec::Format> InputFormat(
+    const PredictOptions& options) {
+  if (!options.format.empty()) return data::FormatOfWord(options.format);
+  return data::FormatOfName(options.input).value_or(v1::DatasetSpec::IDX);
+}
+
 absl::StatusOr<v1::DatasetSpec> InputSpec(const PredictOptions& options) {
   v1::DatasetSpec spec;
-  if (options.format == "idx") {
-    spec.set_format(v1::DatasetSpec::IDX);
+  TFD_ASSIGN_OR_RETURN(const v1::DatasetSpec::Format format,
+                       InputFormat(options));
+  spec.set_format(format);
+  const bool columns =
+      !options.label_column.empty() || !options.feature_columns.empty();
+  if (format == v1::DatasetSpec::IDX) {
     spec.set_features(options.input);
     spec.set_labels(options.labels);
-    if (!options.label_column.empty()) {
+    if (columns) {
       return absl::InvalidArgumentError(
-          "--label-column is for csv; the labels of idx are a file: --labels");
+          "--label-column and --feature-columns are for tables; idx has no "
+          "columns, and its labels are a file: --labels");
     }
-  } else if (options.format == "csv") {
-    spec.set_format(v1::DatasetSpec::CSV);
-    spec.set_path(options.input);
-    if (!options.label_column.empty()) {
-      (*spec.mutable_columns())["label"] = options.label_column;
-    }
-    if (!options.labels.empty()) {
-      return absl::InvalidArgumentError(
-          "--labels is for idx; the labels of csv are a column: "
-          "--label-column");
-    }
-  } else {
+    return spec;
+  }
+  spec.set_path(options.input);
+  if (!options.label_column.empty()) {
+    (*spec.mutable_columns())["label"] = options.label_column;
+  }
+  if (!options.feature_columns.empty()) {
+    (*spec.mutable_columns())["features"] = options.feature_columns;
+  }
+  if (!options.labels.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--format is \"", options.format, "\", and there are idx and csv"));
+        "--labels is for idx; the labels of ", data::FormatWord(format),
+        " are a column: --label-column"));
   }
   return spec;
 }
@@ -81,7 +93,7 @@ absl::StatusOr<Subject> Open(const PredictOptions& options) {
       data::OpenDataset(spec, data::Preprocess(description.preprocess), open));
   absl::Status fits = CheckRecordsFit(*subject.dataset, description.input);
   if (!fits.ok()) {
-    if (options.format == "csv" && options.label_column.empty()) {
+    if (spec.format() != v1::DatasetSpec::IDX && options.label_column.empty()) {
       fits = absl::InvalidArgumentError(
           absl::StrCat(fits.message(),
                        "; if one of its columns is the label, name it with "

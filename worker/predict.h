@@ -16,12 +16,14 @@ namespace tfd::worker {
 struct PredictOptions {
   // The export's folder, its model.json, or a job's storage.
   std::string model;
-  // idx or csv.
+  // idx, csv, parquet, arrow or tfrecord; empty: by the name of the input.
   std::string format;
   std::string input;
-  // idx: the file of labels; csv: the column. Empty: there are none.
+  // idx: the file of labels; else: the column. Empty: there are none.
   std::string labels;
   std::string label_column;
+  // Not for idx: NAME,NAME,…; empty: all but the label.
+  std::string feature_columns;
   // FILE.csv, FILE.jsonl or "-".
   std::string output = "-";
   int64_t top_k = 1;

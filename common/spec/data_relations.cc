@@ -1,6 +1,7 @@
 // What the fields of `data` mean for each other.
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/nearest_name.h"
 #include "common/spec/relations.h"
@@ -12,6 +13,19 @@ using v1::DatasetSpec;
 
 constexpr char kFeaturesColumn[] = "features";
 constexpr char kLabelColumn[] = "label";
+
+bool HasColumns(DatasetSpec::Format format) {
+  switch (format) {
+    case DatasetSpec::CSV:
+    case DatasetSpec::PUSHED:
+    case DatasetSpec::PARQUET:
+    case DatasetSpec::ARROW:
+    case DatasetSpec::TFRECORD:
+      return true;
+    default:
+      return false;
+  }
+}
 
 void CheckColumns(const DatasetSpec& dataset, const std::string& path,
                   Reporter* reporter) {
@@ -38,10 +52,12 @@ void CheckColumns(const DatasetSpec& dataset, const std::string& path,
     if (found != dataset.columns().end() && !found->second.empty()) return;
     reporter->Report(
         absl::StrCat(columns, ".", role),
-        absl::StrCat("is required for the format ", pushed ? "pushed" : "csv",
-                     ": write columns: {",
-                     pushed ? "features: NAME, label: NAME" : "label: NAME",
-                     "} with the names of the columns"));
+        absl::StrCat(
+            "is required for the format ",
+            absl::AsciiStrToLower(DatasetSpec::Format_Name(dataset.format())),
+            ": write columns: {",
+            pushed ? "features: NAME, label: NAME" : "label: NAME",
+            "} with the names of the columns"));
   };
   if (pushed) need(kFeaturesColumn);
   need(kLabelColumn);
@@ -89,10 +105,7 @@ void CheckDatasets(const v1::JobSpec& spec, Reporter* reporter) {
   for (const auto& [dataset, path] :
        {std::make_pair(&train, "data.train"),
         std::make_pair(&validation, "data.validation")}) {
-    if (dataset->format() == DatasetSpec::CSV ||
-        dataset->format() == DatasetSpec::PUSHED) {
-      CheckColumns(*dataset, path, reporter);
-    }
+    if (HasColumns(dataset->format())) CheckColumns(*dataset, path, reporter);
   }
 }
 

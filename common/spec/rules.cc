@@ -26,6 +26,8 @@ using google::protobuf::Reflection;
 namespace {
 
 constexpr absl::string_view kFileScheme = "file://";
+// What reads it, data/, knows S3 and HDFS.
+constexpr char kRemoteField[] = "tfd.v1.DatasetSpec.path";
 
 // The value of a number; `index` is that of an element, or -1.
 double NumberOf(const Message& message, const FieldDescriptor* field,
@@ -108,8 +110,11 @@ void CheckText(const Message& message, const FieldDescriptor* field, int index,
                                ? absl::StrCat("of the form ", rules.pattern())
                                : rules.pattern_words()));
   }
+  const bool is_remote =
+      absl::StartsWith(text, "s3://") || absl::StartsWith(text, "hdfs://");
   if ((rules.spec_path() || rules.work_path()) &&
-      absl::StrContains(text, "://") && !absl::StartsWith(text, kFileScheme)) {
+      absl::StrContains(text, "://") && !absl::StartsWith(text, kFileScheme) &&
+      !(is_remote && field->full_name() == kRemoteField)) {
     reporter->Report(
         path, absl::StrCat("\"", text,
                            "\" is not there yet: s3:// and hdfs:// come later; "

@@ -1,5 +1,6 @@
 """Dependencies between folders go one way, in sources and in programs."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -40,6 +41,11 @@ PROGRAMS_WITHOUT = {
     "tfd-ps": ("libtorch", "libarrow", "libparquet", "libsqlite3"),
     "tfd-data": ("libtorch", "libsqlite3"),
 }
+
+# gRPC, and Debian's OpenSSL itself; what LD_DEBUG=bindings says of each symbol.
+OPENSSL_USERS = ("libgrpc", "libssl.so", "libcrypto.so")
+BINDING = re.compile(r"binding file \S*?(?P<user>[^/\s]+) \[0\] "
+                     r"to \S*?(?P<provider>[^/\s]+) \[0\]: .*symbol .*")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
@@ -132,6 +138,27 @@ def test_openssl_is_looked_up_in_debians_before_arrows(program):
         pytest.skip(f"{program} does not link Arrow")
     assert needed.index("libssl.so.3") < needed.index(arrow[0])
     assert needed.index("libcrypto.so.3") < needed.index(arrow[0])
+
+
+@pytest.mark.parametrize("program", ["tfd-data", "tfd-worker"])
+def test_grpc_uses_debians_openssl_and_not_arrows(program):
+    """As the dynamic linker binds them, all at once."""
+    path = repository.program(program)
+    environment = {**os.environ, "LD_DEBUG": "bindings", "LD_BIND_NOW": "1"}
+    grpc = 0
+    wrong = []
+    with subprocess.Popen([str(path), "--version"], env=environment, text=True,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        for line in process.stderr:
+            found = BINDING.search(line)
+            if not found or not found["user"].startswith(OPENSSL_USERS):
+                continue
+            grpc += found["user"].startswith("libgrpc")
+            if found["provider"].startswith(("libarrow", "libparquet")):
+                wrong.append(found.group())
+    assert process.returncode == 0
+    assert grpc
+    assert not wrong, "\n".join(wrong[:10])
 
 
 @pytest.mark.parametrize("program", [*PROGRAMS_WITHOUT, "tfd-worker"])

@@ -6,6 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "common/testing/temp_folder.h"
+#include "data/ipc_file.h"
+#include "data/parquet_file.h"
+#include "data/tfrecord_file.h"
+#include "tests/data/arrow_messages.h"
 #include "tests/data/idx_files.h"
 
 namespace tfd::data {
@@ -48,6 +52,32 @@ TEST(CheckTest, LabelsThatTheSpecNamesHaveToBeThere) {
   spec["columns"] = {{"label", "z"}};
   EXPECT_THAT(std::string(CheckDataset(spec.dump()).status().message()),
               HasSubstr("has no column \"z\""));
+}
+
+TEST(CheckTest, TablesAreDatasets) {
+  const testing::TempFolder folder;
+  const auto batch = ImageBatch(0, 20);
+  const auto write = [&](auto writer) {
+    return writer.ok() && (*writer)->Write(*batch).ok() &&
+           (*writer)->Finish().ok();
+  };
+  ASSERT_TRUE(write(CreateParquet(folder / "a.parquet", batch->schema())));
+  ASSERT_TRUE(write(CreateIpcFile(folder / "a.arrow", batch->schema())));
+  ASSERT_TRUE(write(CreateTfRecord(folder / "a.tfrecord", batch->schema())));
+  for (const auto& [format, path] :
+       {std::make_pair("PARQUET", folder / "a.parquet"),
+        std::make_pair("ARROW", folder / "a.arrow"),
+        std::make_pair("TFRECORD", folder / "a.tfrecord")}) {
+    const nlohmann::json spec = {
+        {"format", format}, {"path", path}, {"columns", {{"label", "label"}}}};
+    const auto answer = CheckDataset(spec.dump());
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    EXPECT_EQ(nlohmann::json::parse(*answer),
+              nlohmann::json({{"records", 20},
+                              {"shape", {6}},
+                              {"dtype", "uint8"},
+                              {"labels", {{"smallest", 0}, {"largest", 9}}}}));
+  }
 }
 
 TEST(CheckTest, SaysWhatIsWrong) {

@@ -136,7 +136,7 @@ TEST_F(PushedTest, PartitionsOfOtherTypesOrSizesAreRefused) {
        {"label", arrow::uint8(), "[1]"}});
   Add(StreamOf({rows}), 1);
   EXPECT_THAT(OpenError(), HasSubstr("not of the type it has in the dataset's "
-                                     "other partitions"));
+                                     "other parts"));
 }
 
 TEST_F(PushedTest, ADatasetWithoutRowsIsRefused) {

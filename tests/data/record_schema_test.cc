@@ -144,9 +144,9 @@ TEST(RecordSchemaTest, TypesThatCannotBeTakenNameTheCast) {
   EXPECT_THAT(error(arrow::timestamp(arrow::TimeUnit::SECOND), "[1, 2]"),
               HasSubstr("cast it to int64"));
   EXPECT_THAT(error(arrow::utf8(), R"(["1", "2"])"),
-              AllOf(HasSubstr("the type string"), HasSubstr("send numbers")));
+              AllOf(HasSubstr("the type string"), HasSubstr("write numbers")));
   EXPECT_THAT(error(arrow::list(arrow::utf8()), R"([["a"], ["b"]])"),
-              HasSubstr("send numbers"));
+              HasSubstr("write numbers"));
   EXPECT_THAT(
       error(arrow::struct_({arrow::field("a", arrow::int8())}), "[[1], [2]]"),
       HasSubstr("as columns of numbers"));

@@ -90,7 +90,7 @@ TEST(ConfigsTest, ShowEveryModelFormatOptimizerAndSchedule) {
   }
   EXPECT_THAT(shown,
               ::testing::IsSupersetOf(
-                  {"LINEAR", "MLP", "CNN", "LENET", "IDX", "CSV", "PUSHED",
+                  {"LINEAR", "MLP", "CNN", "LENET", "IDX", "CSV", "PARQUET", "PUSHED",
                    "SGD", "ADAM", "CONSTANT", "COSINE", "ONE_CYCLE",
                    "torchscript", "deterministic", "target", "several ps"}));
 }

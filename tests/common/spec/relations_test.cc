@@ -152,10 +152,12 @@ INSTANTIATE_TEST_SUITE_P(
              "data.train.labels: is required"},
         Case{"IdxWithPath",
              {"data.train.path=/x"},
-             "data.train.path: is only for format: csv, and format is idx"},
+             "data.train.path: is only for format: csv, parquet, arrow, "
+             "tfrecord, and format is idx"},
         Case{"IdxWithColumns",
              {"data.train.columns={label: a}"},
-             "data.train.columns: is only for format: csv, pushed"},
+             "data.train.columns: is only for format: csv, pushed, parquet, "
+             "arrow, tfrecord"},
         Case{"IdxWithSpool",
              {"data.train.spool_bytes=1GiB"},
              "data.train.spool_bytes: is only for format: pushed"},
@@ -187,7 +189,25 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"PushedWithPath",
              {"data.train={format: pushed, path: /a, columns: {label: a, "
               "features: b}, batch_size: 4}"},
-             "data.train.path: is only for format: csv, and format is pushed"},
+             "data.train.path: is only for format: csv, parquet, arrow, "
+             "tfrecord, and format is pushed"},
+        Case{"ParquetWithoutLabel",
+             {"data.train={format: parquet, path: /a, batch_size: 4}"},
+             "data.train.columns.label: is required for the format parquet: "
+             "write columns: {label: NAME}"},
+        Case{"TfRecordWithFeatures",
+             {"data.train={format: tfrecord, path: /a, features: /b, columns: "
+              "{label: a}, batch_size: 4}"},
+             "data.train.features: is only for format: idx"},
+        Case{"PathInS3",
+             {"data.train={format: arrow, path: \"s3://a/b-*\", columns: "
+              "{label: "
+              "a}, batch_size: 4}"},
+             ""},
+        Case{"PathElsewhere",
+             {"data.train={format: arrow, path: \"gs://a/b\", columns: {label: "
+              "a}, batch_size: 4}"},
+             "data.train.path: \"gs://a/b\" is not there yet"},
         Case{"PreprocessNothing",
              {"data.preprocess=[{}]"},
              "data.preprocess[0]: does nothing"},
