@@ -6,15 +6,21 @@
 //                                          ← {"offset": rows it has of it}
 //   record batches, maybe {"offset": rows} →
 //                                          ← {"offset": rows in the spool} …
+//   {"rows": all of the partition's}       →
 //   done writing                           →
 //                        (durable, and the coordinator grants the partition)
 //                                          ← {"sealed": true, "rows": N,
 //                                             "crc32c": C}, or ALREADY_EXISTS
+//
+// A stream that breaks seals nothing; one that is ended in order seals what is
+// there, unless the producer has said how many rows there are and it is another
+// number. {"rows": N} may come with any message, also beside an offset.
 #ifndef TFD_DATA_FEED_PUT_SESSION_H_
 #define TFD_DATA_FEED_PUT_SESSION_H_
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -60,7 +66,10 @@ class PutSession {
   // OutOfRange at the end of the stream.
   absl::StatusOr<FlightData> ReadNext();
   absl::StatusOr<AttemptKey> ParseDescriptor(const std::string& bytes) const;
-  absl::Status CheckOffset(const std::string& app_metadata) const;
+  // What a message says of itself and of the partition.
+  absl::Status TakeStatements(const std::string& app_metadata);
+  // InvalidArgument where the producer has said another number of rows.
+  absl::Status CheckTotal() const;
   // What the coordinator is asked about the partition.
   v1::SealPartitionRequest RequestFor(const AttemptKey& key) const;
   // From the spool; where that knows of another attempt that is sealed, the
@@ -74,6 +83,8 @@ class PutSession {
   PutStream* const stream_;
   FlightDataReader reader_;
   std::unique_ptr<AttemptWriter> writer_;
+  // Of the whole partition, once the producer has said it.
+  std::optional<int64_t> total_rows_;
 };
 
 // InvalidArgument unless `name` can be the name of a file: as the coordinator

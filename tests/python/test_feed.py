@@ -140,6 +140,27 @@ def test_a_wrong_offset_is_refused(feed):
         stream.seal()
 
 
+def test_a_stream_that_ends_too_early_is_not_sealed_and_goes_on(feed):
+    table = random_images(100)
+    stream = producer_of(feed).open("0", "a", table.schema)
+    stream.write(table.slice(0, 60))
+    with pytest.raises(pyarrow.ArrowInvalid, match="has 100 rows, and the spool has 60"):
+        stream.seal(rows=100)
+    stream = producer_of(feed).open("0", "a", table.schema)
+    assert stream.offset == 60
+    stream.write(table)
+    assert stream.seal(rows=100)["rows"] == 100
+    assert_spooled(feed.next_seal(), table)
+
+
+def test_an_end_without_a_number_of_rows_is_taken_for_the_end(feed):
+    table = random_images(100)
+    stream = producer_of(feed).open("0", "a", table.schema)
+    stream.write(table)
+    assert stream.seal()["rows"] == 100
+    assert_spooled(feed.next_seal(), table)
+
+
 def test_a_full_spool_is_refused_in_words(start_feed):
     feed = start_feed(spool_bytes=1 << 20)
     with pytest.raises(Exception, match="data.train.spool_bytes"):
