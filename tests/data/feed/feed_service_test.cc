@@ -554,6 +554,22 @@ TEST_F(FeedServiceTest, TheRowsMayBeSaidWithEveryBatch) {
   EXPECT_EQ(put.ReadAll()["rows"], 8);
 }
 
+TEST_F(FeedServiceTest, MoreStreamsThanTheFeedTakesAreToldToComeAgain) {
+  std::vector<std::unique_ptr<Put>> open;
+  for (int i = 0; i < 256; ++i) {
+    open.push_back(std::make_unique<Put>(stub_.get()));
+    ASSERT_TRUE(open.back()->Begin(Path(std::to_string(i), "a"), Schema()));
+    ASSERT_EQ(open.back()->Read(), json({{"offset", 0}})) << i;
+  }
+  Put late(stub_.get());
+  late.Begin(Path("late", "a"), Schema());
+  late.ReadAll();
+  const absl::Status status = late.Finish();
+  // RESOURCE_EXHAUSTED is a full spool, which no retry helps.
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("try again"));
+}
+
 TEST_F(FeedServiceTest, AFullSpoolEndsTheStreamInWords) {
   spool_options_.datasets["train"].spool_bytes = 2000;
   Restart();
