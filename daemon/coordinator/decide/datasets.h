@@ -24,13 +24,16 @@ absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
                               uint64_t generation, const std::string& partition,
                               const Partition& sealed);
 
-// Idempotent for the same attempt; AlreadyExists where another one has it.
+// Idempotent for the same attempt; AlreadyExists where another one has it. Only
+// for a producer that has begun, so that a seal that comes after an abort does
+// not bring it back.
 absl::Status SealPartition(const Context& context, const ProducerKey& key,
                            uint64_t generation, const std::string& partition,
                            const Partition& sealed);
 
 // A producer announces itself: the dataset waits for it from now on. Twice is
-// fine.
+// fine. AlreadyExists once it has committed, also when the job has ended: a
+// retry of the whole write learns that there is nothing left to do.
 absl::Status BeginProducer(const Context& context, const ProducerKey& key);
 
 struct CommittedPartition {
@@ -39,7 +42,7 @@ struct CommittedPartition {
   int64_t rows = 0;
 };
 // All that the producer wrote, which must be what was sealed: each difference
-// is named. Twice the same is fine.
+// is named. Twice the same is fine, also when the job has ended meanwhile.
 absl::Status CommitProducer(const Context& context, const ProducerKey& key,
                             const std::vector<CommittedPartition>& partitions);
 

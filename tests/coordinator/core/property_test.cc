@@ -167,8 +167,17 @@ std::string RandomCommand(Dice& dice) {
       return dice.Roll(3) == 0 ? "restart"
                                : absl::StrCat("wait ", 1 + dice.Roll(12));
     default:
-      return dice.Roll(6) == 0 ? absl::StrCat("cancel ", job)
-                               : absl::StrCat("seal ", job, " p 0 a 5");
+      switch (dice.Roll(6)) {
+        case 0:
+          return absl::StrCat("cancel ", job);
+        case 1:
+        case 2:
+          return absl::StrCat("begin ", job, " p");
+        case 3:
+          return absl::StrCat("abort ", job, " p");
+        default:
+          return absl::StrCat("seal ", job, " p 0 a 5");
+      }
   }
 }
 

@@ -214,11 +214,25 @@ TEST_F(Flight, FromBeginToACompleteDataset) {
   ASSERT_TRUE(membership.has_value());
   EXPECT_EQ(membership->membership().datasets_size(), 1);
   EXPECT_TRUE(coordinator_.Get("j")->datasets(0).complete());
+  // Whoever has not heard of the end may say it all again, at any time.
+  for (const bool ended : {false, true}) {
+    if (ended) {
+      ASSERT_TRUE(coordinator_.Cancel("j", "").ok());
+    }
+    EXPECT_TRUE(absl::IsAlreadyExists(
+        Act("begin", absl::StrCat("{", kKey, "}")).status()));
+    EXPECT_TRUE(Act("commit", partitions(60)).ok());
+    EXPECT_TRUE(
+        absl::IsFailedPrecondition(Act("commit", partitions(61)).status()));
+  }
 }
 
 TEST_F(Flight, WhoOnlyAsksIsGrantedNothing) {
   Run(1);
   const std::string& token = launches_["feed/0"].token();
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(Seal(token, "0", "a", 0, /*only_ask=*/true)));
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
   EXPECT_TRUE(Seal(token, "0", "a", 0, /*only_ask=*/true).ok());
   EXPECT_TRUE(Seal(token, "0", "b", 60).ok());
   EXPECT_TRUE(absl::IsAlreadyExists(Seal(token, "0", "a", 0, true)));
@@ -229,10 +243,15 @@ TEST_F(Flight, WhoOnlyAsksIsGrantedNothing) {
 
 TEST_F(Flight, AnAbortDropsWhatWasSent) {
   Run(1);
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
   ASSERT_TRUE(Seal(launches_["feed/0"].token(), "0", "a", 60).ok());
   const auto aborted = Act("abort", absl::StrCat("{", kKey, "}"));
   ASSERT_TRUE(aborted.ok()) << aborted.status();
   EXPECT_THAT(*aborted, HasSubstr("\"rows\":\"0\""));
+  // What is still on its way does not bring the producer back.
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      Seal(launches_["feed/0"].token(), "0", "a", 60)));
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
   EXPECT_TRUE(Seal(launches_["feed/0"].token(), "0", "b", 6).ok());
   EXPECT_THAT(*Act("status", absl::StrCat("{", kKey, "}")),
               HasSubstr("\"rows\":\"6\""));
