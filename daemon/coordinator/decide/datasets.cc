@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxNameLength = 200;
 constexpr size_t kMaxDifferences = 10;
+constexpr size_t kMaxNoticeLength = 1000;
 
 // Names become names of folders and files in the spool.
 absl::Status CheckName(const char* what, const std::string& name) {
@@ -120,6 +121,27 @@ std::vector<std::string> Differences(
   return differences;
 }
 
+absl::Status CheckGeneration(const Job& job, uint64_t generation) {
+  if (generation == job.generation) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("generation ", generation,
+                                                    " is stale, job ", job.id,
+                                                    " is at ", job.generation));
+}
+
+AttemptStanding StandingOf(const Dataset& dataset, const AttemptName& attempt) {
+  const auto producer = dataset.producers.find(attempt.producer);
+  if (producer == dataset.producers.end()) return AttemptStanding::kVoid;
+  const auto& partitions = producer->second.partitions;
+  const auto partition = partitions.find(attempt.partition);
+  if (partition != partitions.end()) {
+    return partition->second.attempt == attempt.attempt
+               ? AttemptStanding::kSealed
+               : AttemptStanding::kVoid;
+  }
+  return producer->second.committed ? AttemptStanding::kVoid
+                                    : AttemptStanding::kOpen;
+}
+
 bool IsComplete(const Dataset& dataset) {
   for (const auto& [name, producer] : dataset.producers) {
     if (!producer.committed) return false;
@@ -135,11 +157,8 @@ absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
                               const Partition& sealed) {
   const absl::StatusOr<Found> found = Find(context, key);
   if (!found.ok()) return found.status();
-  if (generation != found->job->generation) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("generation ", generation, " is stale, job ", key.job,
-                     " is at ", found->job->generation));
-  }
+  const absl::Status current = CheckGeneration(*found->job, generation);
+  if (!current.ok()) return current;
   absl::Status name = CheckName("partition", partition);
   if (!name.ok()) return name;
   if (sealed.attempt.empty() || sealed.rows < 0) {
@@ -177,6 +196,35 @@ absl::Status SealPartition(const Context& context, const ProducerKey& key,
   context.Record(
       PartitionSealed{key.job, key.dataset, key.producer, partition, sealed});
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<AttemptStanding>> ReviewAttempts(
+    const Context& context, const std::string& job, uint64_t generation,
+    const std::vector<AttemptName>& attempts) {
+  const absl::StatusOr<const Job*> found = RequireJob(context.state(), job);
+  if (!found.ok()) return found.status();
+  absl::Status status = CheckTakesData(**found);
+  if (status.ok()) status = CheckGeneration(**found, generation);
+  if (!status.ok()) return status;
+  std::vector<AttemptStanding> standings;
+  standings.reserve(attempts.size());
+  for (const AttemptName& attempt : attempts) {
+    const Dataset* dataset = FindDataset(**found, attempt.dataset);
+    standings.push_back(dataset == nullptr ? AttemptStanding::kVoid
+                                           : StandingOf(*dataset, attempt));
+  }
+  return standings;
+}
+
+void TakeSpoolNotice(const Context& context, const Speaker& speaker,
+                     const std::string& kind, const std::string& message) {
+  const Task* task = nullptr;
+  if (Listen(context, speaker, &task) == nullptr || task->role != Role::kFeed ||
+      kind.empty()) {
+    return;
+  }
+  context.Record(SpoolNoticed{speaker.job, speaker.task, kind,
+                              message.substr(0, kMaxNoticeLength)});
 }
 
 absl::Status BeginProducer(const Context& context, const ProducerKey& key) {

@@ -92,7 +92,9 @@ EventBody RandomEvent(Dice& dice, const State& state) {
       if (dice.Roll(8) != 0) return PlanAnnounced{job, {1000, 1, 1, 1}};
       return JobFailed{job, {"ps/0", "x", {}}, "failed", {}};
     default:
-      switch (dice.Roll(5)) {
+      switch (dice.Roll(6)) {
+        case 5:
+          return SpoolNoticed{job, "feed/0", "SpoolDiskFull", "full"};
         case 0:
           return ProducerBegun{job, "train", "p"};
         case 1:
