@@ -12,6 +12,7 @@
 #include "arrow/flight/protocol/Flight.pb.h"
 #include "common/status.h"
 #include "common/units.h"
+#include "data/feed/disk_alarm.h"
 #include "data/feed/put_stream.h"
 
 namespace tfd::data {
@@ -62,8 +63,11 @@ absl::Status PutSession::Run() {
     return absl::InvalidArgumentError(
         "the first message has no schema beside its descriptor");
   }
-  TFD_ASSIGN_OR_RETURN(writer_, Acquire(key));
-  TFD_RETURN_IF_ERROR(writer_->Begin(first->header));
+  TFD_RETURN_IF_ERROR(Write([&] {
+    TFD_ASSIGN_OR_RETURN(writer_, Acquire(key));
+    return absl::OkStatus();
+  }));
+  TFD_RETURN_IF_ERROR(Write([&] { return writer_->Begin(first->header); }));
   if (!stream_->Write(OffsetText(), context_.write_timeout)) {
     return absl::CancelledError("the producer was gone before it was answered");
   }
@@ -190,7 +194,22 @@ absl::Status PutSession::Take(const FlightData& data) {
   TFD_RETURN_IF_ERROR(TakeStatements(data.app_metadata));
   // A message of metadata alone.
   if (!data.header) return absl::OkStatus();
-  return writer_->Append(data.header, data.body);
+  return Write([&] { return writer_->Append(data.header, data.body); });
+}
+
+absl::Status PutSession::Write(const std::function<absl::Status()>& write) {
+  const auto make_room_and_write = [&]() -> absl::Status {
+    const absl::Status status = write();
+    if (!absl::IsResourceExhausted(status) || !context_.make_room) {
+      return status;
+    }
+    context_.make_room();
+    return write();
+  };
+  if (context_.disk == nullptr) return make_room_and_write();
+  return context_.disk->Write(
+      make_room_and_write,
+      [this](absl::Duration pause) { return stream_->AwaitCancel(pause); });
 }
 
 absl::Status PutSession::Seal() {
@@ -203,7 +222,11 @@ absl::Status PutSession::Seal() {
   }
   TFD_RETURN_IF_ERROR(CheckTotal());
   const AttemptKey& key = writer_->key();
-  TFD_ASSIGN_OR_RETURN(const AttemptFile::Sealable sealable, writer_->Finish());
+  AttemptFile::Sealable sealable;
+  TFD_RETURN_IF_ERROR(Write([&] {
+    TFD_ASSIGN_OR_RETURN(sealable, writer_->Finish());
+    return absl::OkStatus();
+  }));
   v1::SealPartitionRequest request = RequestFor(key);
   v1::Partition& partition = *request.mutable_partition();
   partition.set_rows(sealable.rows);

@@ -36,6 +36,7 @@ class ByteBuffer;
 
 namespace tfd::data {
 
+class DiskAlarm;
 class PutStream;
 
 // What every session of a feed shares.
@@ -48,6 +49,11 @@ struct FeedContext {
   // Asks the coordinator; blocks until it has answered, or the feed stops.
   // AlreadyExists where another attempt has the partition.
   std::function<absl::Status(const v1::SealPartitionRequest&)> seal;
+  // For a spool that is full: deletes what nobody needs any more, so that it is
+  // worth another try. Null: nothing can be done.
+  std::function<void()> make_room;
+  // Who waits for a disk that is full. Null: nobody.
+  DiskAlarm* disk = nullptr;
   // How long a producer may be silent.
   absl::Duration idle_timeout = absl::Hours(1);
   // How long a message to the producer may take.
@@ -76,6 +82,8 @@ class PutSession {
   // coordinator has the last word.
   absl::StatusOr<std::unique_ptr<AttemptWriter>> Acquire(const AttemptKey& key);
   absl::Status Take(const FlightData& data);
+  // Writes to the spool, which may have to wait for room on the disk.
+  absl::Status Write(const std::function<absl::Status()>& write);
   absl::Status Seal();
   std::string OffsetText() const;
 
