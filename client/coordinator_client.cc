@@ -7,7 +7,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "common/net/channel.h"
+#include "common/random.h"
 #include "common/status.h"
 #include "tfd/v1/coordinator.grpc.pb.h"
 
@@ -16,6 +18,8 @@ namespace {
 
 constexpr absl::Duration kCallTimeout = absl::Seconds(20);
 constexpr absl::Duration kRetryPause = absl::Milliseconds(200);
+// Of a submission: one more, for an answer that was lost.
+constexpr int kSubmitAttempts = 2;
 
 }  // namespace
 
@@ -99,13 +103,31 @@ absl::StatusOr<v1::Job> CoordinatorClient::Submit(const v1::JobSpec& spec,
                                                   const std::string& id,
                                                   const std::string& owner) {
   v1::SubmitJobRequest request;
-  request.set_id(id);
+  // Made here, so that a submission whose answer was lost can be repeated.
+  request.set_id(id.empty()
+                     ? absl::StrCat(spec.name().empty() ? "job" : spec.name(),
+                                    "-", RandomId())
+                     : id);
   *request.mutable_spec() = spec;
   request.set_owner(owner);
   v1::Job job;
-  TFD_RETURN_IF_ERROR(Explain(
-      Call(*stub_->rpc, &v1::Coordinator::Stub::SubmitJob, request, &job)));
-  return job;
+  absl::Status status;
+  for (int attempt = 0; attempt < kSubmitAttempts; ++attempt) {
+    if (attempt > 0) absl::SleepFor(kRetryPause);
+    status =
+        Call(*stub_->rpc, &v1::Coordinator::Stub::SubmitJob, request, &job);
+    if (status.ok()) return job;
+    if (!absl::IsUnavailable(status)) break;
+  }
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) {
+    return status;
+  }
+  // It may have been taken in.
+  const absl::Status explained = Explain(status);
+  return absl::Status(
+      explained.code(),
+      absl::StrCat(explained.message(), "; submit it with --id ", request.id(),
+                   " then, so that it is not there twice"));
 }
 
 absl::StatusOr<v1::Job> CoordinatorClient::Get(const std::string& id) {

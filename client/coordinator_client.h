@@ -41,6 +41,8 @@ class CoordinatorClient {
                              absl::Duration patience = absl::Seconds(60));
   ~CoordinatorClient();
 
+  // The same `id` and spec again give the same job; empty: the spec's name and
+  // a random suffix. Asks once more where the answer is lost.
   absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, const std::string& id,
                                  const std::string& owner);
   absl::StatusOr<v1::Job> Get(const std::string& id);

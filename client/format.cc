@@ -174,8 +174,12 @@ std::string FormatCause(const v1::Job& job) {
   const v1::FailureCause& cause = job.cause();
   std::string text;
   if (!cause.task().empty()) {
-    absl::StrAppend(&text, cause.task(), " failed (", FormatExit(cause.exit()),
-                    ")");
+    absl::StrAppend(&text, cause.task(), " failed");
+    // The coordinator's words begin with it in most cases.
+    const std::string exit = FormatExit(cause.exit());
+    if (!absl::StrContains(cause.message(), exit)) {
+      absl::StrAppend(&text, " (", exit, ")");
+    }
     if (!cause.message().empty()) absl::StrAppend(&text, ": ");
   }
   absl::StrAppend(&text, cause.message(), "\n");

@@ -30,12 +30,15 @@ using google::protobuf::Reflection;
 // A spec is a page; a larger file is another one by mistake.
 constexpr size_t kLargestSpecBytes = 1 << 20;
 
+// An absolute path too becomes what it is without "..", "//" and a last "/", so
+// that a folder has one spelling. Links are not looked at: the path may be
+// another machine's.
 std::string MakeAbsolute(const std::string& path, const std::string& folder) {
-  if (path.empty() || absl::StartsWith(path, "/") ||
-      absl::StrContains(path, "://")) {
-    return path;
-  }
-  return (std::filesystem::path(folder) / path).lexically_normal().string();
+  if (path.empty() || absl::StrContains(path, "://")) return path;
+  std::string normal =
+      (std::filesystem::path(folder) / path).lexically_normal().string();
+  if (normal.size() > 1 && normal.back() == '/') normal.pop_back();
+  return normal;
 }
 
 absl::StatusOr<std::string> ReadSpec(const std::string& path) {

@@ -65,6 +65,9 @@ class Link : public CoordinatorLink {
   absl::Status Close(absl::Duration timeout) override;
   absl::Status SealPartition(const v1::SealPartitionRequest& request,
                              absl::Duration timeout) override;
+  absl::StatusOr<v1::ReviewAttemptsResponse> ReviewAttempts(
+      const v1::ReviewAttemptsRequest& request,
+      absl::Duration timeout) override;
 
  private:
   void Run();
@@ -331,6 +334,28 @@ absl::Status Link::SealPartition(const v1::SealPartitionRequest& request,
     }
     retry = std::min(retry * 2, kLongestRetry);
   }
+}
+
+absl::StatusOr<v1::ReviewAttemptsResponse> Link::ReviewAttempts(
+    const v1::ReviewAttemptsRequest& request, absl::Duration timeout) {
+  grpc::ClientContext context;
+  net::AddToken(context, options_.token);
+  net::SetTimeout(context, timeout);
+  v1::ReviewAttemptsResponse response;
+  const absl::Status status =
+      FromGrpc(stub_->ReviewAttempts(&context, request, &response));
+  if (!status.ok()) {
+    return Annotate(
+        status, absl::StrCat("asking the coordinator at ", options_.coordinator,
+                             " about ", request.attempts_size(), " attempts"));
+  }
+  if (response.standings_size() != request.attempts_size()) {
+    return absl::InternalError(absl::StrCat(
+        "the coordinator at ", options_.coordinator, " was asked about ",
+        request.attempts_size(), " attempts and answered about ",
+        response.standings_size()));
+  }
+  return response;
 }
 
 }  // namespace

@@ -58,6 +58,10 @@ class CoordinatorLink {
   // For a feed; retried while the coordinator is away, until `timeout`.
   virtual absl::Status SealPartition(const v1::SealPartitionRequest& request,
                                      absl::Duration timeout) = 0;
+
+  // For a feed; asked once. As many standings as attempts, or an error.
+  virtual absl::StatusOr<v1::ReviewAttemptsResponse> ReviewAttempts(
+      const v1::ReviewAttemptsRequest& request, absl::Duration timeout) = 0;
 };
 
 }  // namespace tfd

@@ -70,10 +70,11 @@ void Outbox::Retain(const Entry& entry) {
       retained_[{kind, 0}] = entry;
       return;
     // The link sends these by itself, or they are only of use when they are
-    // new.
+    // new; or (a notice) one that comes twice is worse than one that is lost.
     case Message::kHello:
     case Message::kHeartbeat:
     case Message::kMetrics:
+    case Message::kSpoolNotice:
     case Message::MESSAGE_NOT_SET:
       return;
   }

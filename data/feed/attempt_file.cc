@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "absl/memory/memory.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
@@ -24,15 +26,23 @@ namespace {
 constexpr uint8_t kZeros[8] = {};
 constexpr uint64_t kBlockBytes = 1 << 20;
 
+constexpr char kDiskFull[] = "tfd/spool-disk-full";
+
+// EFBIG is the process's limit on the size of files, or the file system's.
+bool IsWantOfRoom(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
 absl::Status DiskError(int error, const std::string& path) {
-  if (error == ENOSPC || error == EDQUOT) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the disk of the spool is full (writing ", path,
-                     "): the rows acknowledged so far are kept; make room and "
-                     "go on with the "
-                     "same attempt"));
+  if (!IsWantOfRoom(error)) {
+    return ErrnoStatus(error, absl::StrCat("writing ", path));
   }
-  return ErrnoStatus(error, absl::StrCat("writing ", path));
+  absl::Status status = absl::UnavailableError(absl::StrCat(
+      "the disk of the spool is full (writing ", path, ": ", strerror(error),
+      "): the rows acknowledged so far are kept; make room and go "
+      "on with the same attempt"));
+  status.SetPayload(kDiskFull, absl::Cord());
+  return status;
 }
 
 }  // namespace
@@ -45,6 +55,7 @@ absl::StatusOr<std::unique_ptr<AttemptFile>> AttemptFile::Open(
   UniqueDescriptor descriptor(
       open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!descriptor.valid()) {
+    if (IsWantOfRoom(errno)) return DiskError(errno, path);
     return ErrnoStatus(errno, absl::StrCat("opening spool file ", path));
   }
   auto file = absl::WrapUnique(new AttemptFile(path, std::move(descriptor)));
@@ -173,7 +184,7 @@ absl::Status AttemptFile::WriteSchema(absl::Span<const uint8_t> metadata,
 
 absl::Status AttemptFile::Append(absl::Span<const uint8_t> metadata,
                                  absl::Span<const uint8_t> body, int64_t rows) {
-  if (finished_) {
+  if (finished_ || ended_) {
     return absl::FailedPreconditionError(
         absl::StrCat("this attempt was finished with ", rows_,
                      " rows: nothing can be added to it; use a new attempt"));
@@ -187,17 +198,30 @@ absl::Status AttemptFile::Append(absl::Span<const uint8_t> metadata,
 absl::StatusOr<AttemptFile::Sealable> AttemptFile::Finish() {
   if (finished_) return *finished_;
   TFD_RETURN_IF_ERROR(broken_);
-  // After a failure here nobody knows what is on the disk.
-  broken_ = absl::DataLossError(absl::StrCat(
-      "finishing ", path_, " has failed before: use a new attempt"));
-  TFD_RETURN_IF_ERROR(WriteAll({absl::MakeConstSpan(kIpcEnd)}));
-  if (fsync(descriptor_.get()) != 0) return DiskError(errno, path_);
+  if (!ended_) {
+    TFD_RETURN_IF_ERROR(WriteAll({absl::MakeConstSpan(kIpcEnd)}));
+    // After a failure here nobody knows what is on the disk.
+    if (fsync(descriptor_.get()) != 0) {
+      const int error = errno;
+      broken_ = absl::DataLossError(
+          absl::StrCat("writing ", path_, " to the disk has failed (",
+                       strerror(error), "): use a new attempt"));
+      return broken_;
+    }
+    ended_ = true;
+  }
   const nlohmann::json marker = {{"rows", rows_}, {"crc32c", crc32c_}};
-  TFD_RETURN_IF_ERROR(WriteFileAtomically(*LocalFileSystem(), MarkerPath(),
-                                          marker.dump() + "\n"));
+  const absl::Status status = WriteFileAtomically(
+      *LocalFileSystem(), MarkerPath(), marker.dump() + "\n");
+  // Its code is that of the errno.
+  if (absl::IsResourceExhausted(status)) return DiskError(ENOSPC, MarkerPath());
+  TFD_RETURN_IF_ERROR(status);
   finished_ = Sealable{rows_, crc32c_};
-  broken_ = absl::OkStatus();
   return *finished_;
+}
+
+bool IsDiskFull(const absl::Status& status) {
+  return status.GetPayload(kDiskFull).has_value();
 }
 
 }  // namespace tfd::data

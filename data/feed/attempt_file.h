@@ -56,11 +56,12 @@ class AttemptFile {
   absl::Status WriteSchema(absl::Span<const uint8_t> metadata,
                            std::unique_ptr<RecordSchema> schema);
   // Appends one record batch of `rows` rows, all of it or nothing. In the
-  // page cache when this returns, so that it survives this process.
-  // ResourceExhausted where the disk is full.
+  // page cache when this returns, so that it survives this process. Where the
+  // disk is full (IsDiskFull), it can be tried again.
   absl::Status Append(absl::Span<const uint8_t> metadata,
                       absl::Span<const uint8_t> body, int64_t rows);
-  // Ends the stream and makes it durable. Idempotent.
+  // Ends the stream and makes it durable. Idempotent; can be tried again where
+  // the disk is full.
   absl::StatusOr<Sealable> Finish();
 
  private:
@@ -81,8 +82,13 @@ class AttemptFile {
   uint32_t crc32c_ = 0;
   std::unique_ptr<RecordSchema> schema_;
   std::optional<Sealable> finished_;
+  // The end is written, and on disk; the marker is missing.
+  bool ended_ = false;
   absl::Status broken_;
 };
+
+// Whether a write failed for want of room, which may come: Unavailable.
+bool IsDiskFull(const absl::Status& status);
 
 }  // namespace tfd::data
 

@@ -1,9 +1,9 @@
 #include "data/feed/feed_process.h"
 
+#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,17 +13,21 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/log.h"
 #include "common/net/endpoint.h"
 #include "common/net/server.h"
+#include "common/poll.h"
 #include "common/random.h"
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
 #include "common/units.h"
 #include "common/version.h"
+#include "data/feed/disk_alarm.h"
 #include "data/feed/feed_service.h"
+#include "data/feed/spool_keeper.h"
 
 namespace tfd::data {
 namespace {
@@ -38,9 +42,15 @@ constexpr int kMaxMessageBytes = 256 << 20;
 // long of it the feed cannot be stopped.
 constexpr absl::Duration kSealTimeout = absl::Minutes(2);
 constexpr absl::Duration kSealSlice = absl::Milliseconds(500);
+// How often leases are looked at; a coordinator that does not answer is asked
+// again after kTendRetry.
+constexpr absl::Duration kTendInterval = absl::Seconds(20);
+constexpr absl::Duration kTendRetry = absl::Seconds(2);
+// Also how long it may keep the feed from ending.
+constexpr absl::Duration kReviewTimeout = absl::Milliseconds(500);
 
 // Owns everything of one feed. Threads: this one (waits), gRPC's, one per DoPut
-// call (FeedService) and the link's.
+// call (FeedService), the link's and the keeper's (asks what may be dropped).
 class FeedProcess {
  public:
   FeedProcess(const TaskEnvironment& environment, Interrupt* interrupt)
@@ -50,6 +60,7 @@ class FeedProcess {
   absl::Status Run() {
     TFD_ASSIGN_OR_RETURN(SpoolOptions options, SpoolOptionsOf(environment_));
     TFD_ASSIGN_OR_RETURN(spool_, Spool::Open(std::move(options)));
+    StartKeeper();
     TFD_RETURN_IF_ERROR(StartServer());
     StartLink();
     return WaitForTheEnd();
@@ -65,6 +76,12 @@ class FeedProcess {
     context.seal = [this](const v1::SealPartitionRequest& request) {
       return Seal(request);
     };
+    context.make_room = [this] {
+      keeper_->ReviewAll();
+      const absl::Status status = keeper_->Tend(SteadyNow());
+      if (!status.ok()) spdlog::warn("{}", std::string(status.message()));
+    };
+    context.disk = &disk_;
     service_ = std::make_unique<FeedService>(std::move(context),
                                              environment_.feed_token);
     net::ServerOptions options;
@@ -74,6 +91,55 @@ class FeedProcess {
     TFD_ASSIGN_OR_RETURN(server_,
                          net::Server::Start(options, {service_.get()}));
     return absl::OkStatus();
+  }
+
+  void StartKeeper() {
+    SpoolKeeperOptions options;
+    options.job = environment_.job;
+    options.generation = environment_.generation;
+    options.review = [this](const v1::ReviewAttemptsRequest& request) {
+      return Review(request);
+    };
+    options.tell = [this](const v1::SpoolNotice& notice) { Tell(notice); };
+    keeper_ = std::make_unique<SpoolKeeper>(std::move(options), spool_.get());
+    keeper_thread_ = std::thread([this] {
+      bool failed = false;
+      while (keeper_->Await(kTendInterval)) {
+        const absl::Status status = keeper_->Tend(SteadyNow());
+        if (!status.ok() && !failed) {
+          spdlog::warn("{}", std::string(status.message()));
+        }
+        failed = !status.ok();
+        // What is wanted stays so: the next try is not to be at once.
+        if (failed && stopping_.WaitForNotificationWithTimeout(kTendRetry)) {
+          return;
+        }
+      }
+    });
+  }
+
+  absl::StatusOr<v1::ReviewAttemptsResponse> Review(
+      const v1::ReviewAttemptsRequest& request) {
+    const std::shared_ptr<CoordinatorLink> link = Link();
+    if (link == nullptr) return absl::UnavailableError("not connected yet");
+    return link->ReviewAttempts(request, kReviewTimeout);
+  }
+
+  void Tell(const v1::SpoolNotice& notice) {
+    v1::TaskMessage message;
+    *message.mutable_spool_notice() = notice;
+    if (const auto link = Link()) link->Send(std::move(message));
+  }
+
+  // On the link's thread.
+  void Hear(const v1::TaskCommand& command) {
+    if (command.has_producer_aborted()) {
+      keeper_->ReviewProducer(command.producer_aborted().dataset(),
+                              command.producer_aborted().producer());
+    } else if (command.has_membership()) {
+      // An abort may have been missed while the link was down.
+      keeper_->ReviewAll();
+    }
   }
 
   void StartLink() {
@@ -88,6 +154,9 @@ class FeedProcess {
     hello.set_incarnation(RandomUint64());
     hello.set_pid(getpid());
     *hello.mutable_endpoint() = server_->endpoint();
+    options.on_command = [this](const v1::TaskCommand& command) {
+      Hear(command);
+    };
     options.on_lost = [this](const absl::Status& status) { End(status); };
     absl::MutexLock lock(&mutex_);
     link_ = CoordinatorLink::Start(std::move(options));
@@ -99,7 +168,8 @@ class FeedProcess {
     const absl::Time deadline = absl::Now() + kSealTimeout;
     while (true) {
       const std::shared_ptr<CoordinatorLink> link = Link();
-      if (stopping_) return absl::UnavailableError("the feed is stopping");
+      if (stopping_.HasBeenNotified())
+        return absl::UnavailableError("the feed is stopping");
       const absl::Status status =
           link == nullptr ? absl::DeadlineExceededError("not connected yet")
                           : link->SealPartition(request, kSealSlice);
@@ -142,24 +212,31 @@ class FeedProcess {
 
   // Calls end before what they use: service, then server, link and spool.
   void Stop() {
-    stopping_ = true;
+    stopping_.Notify();
+    if (keeper_) keeper_->Stop();
     if (service_) service_->Stop();
     server_.reset();
+    if (keeper_thread_.joinable()) keeper_thread_.join();
     {
       absl::MutexLock lock(&mutex_);
       link_.swap(last_link_);
     }
     last_link_.reset();
     service_.reset();
+    keeper_.reset();
     spool_.reset();
   }
 
   const TaskEnvironment& environment_;
   Interrupt* const interrupt_;
   std::unique_ptr<Spool> spool_;
+  std::unique_ptr<SpoolKeeper> keeper_;
+  std::thread keeper_thread_;
+  DiskAlarm disk_{DiskAlarm::Options(),
+                  [this](const v1::SpoolNotice& notice) { Tell(notice); }};
   std::unique_ptr<FeedService> service_;
   std::unique_ptr<net::Server> server_;
-  std::atomic<bool> stopping_{false};
+  absl::Notification stopping_;
 
   absl::Mutex mutex_;
   // Shared with the calls that seal.
@@ -229,6 +306,8 @@ int RunFeedTask(Interrupt* interrupt) {
   }
   LogOptions log;
   log.name = absl::StrCat("job ", environment->job, " ", environment->task);
+  // A file that cannot grow is a disk that is full, and no reason to die.
+  signal(SIGXFSZ, SIG_IGN);
   absl::Status status = InitLogging(log);
   if (status.ok()) status = RunFeed(*environment, interrupt);
   if (absl::IsCancelled(status)) return kTerminatedExitCode;

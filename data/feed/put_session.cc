@@ -12,6 +12,7 @@
 #include "arrow/flight/protocol/Flight.pb.h"
 #include "common/status.h"
 #include "common/units.h"
+#include "data/feed/disk_alarm.h"
 #include "data/feed/put_stream.h"
 
 namespace tfd::data {
@@ -21,6 +22,14 @@ constexpr size_t kMaxNameBytes = 200;
 constexpr size_t kMaxAppMetadataBytes = 4096;
 constexpr char kPathText[] =
     "[\"jobs\", JOB, DATASET, PRODUCER, PARTITION, ATTEMPT]";
+
+std::optional<int64_t> RowsOf(const nlohmann::json& json, const char* name) {
+  if (!json.is_object() || !json.contains(name) ||
+      !json[name].is_number_integer()) {
+    return std::nullopt;
+  }
+  return json[name].get<int64_t>();
+}
 
 }  // namespace
 
@@ -54,8 +63,11 @@ absl::Status PutSession::Run() {
     return absl::InvalidArgumentError(
         "the first message has no schema beside its descriptor");
   }
-  TFD_ASSIGN_OR_RETURN(writer_, Acquire(key));
-  TFD_RETURN_IF_ERROR(writer_->Begin(first->header));
+  TFD_RETURN_IF_ERROR(Write([&] {
+    TFD_ASSIGN_OR_RETURN(writer_, Acquire(key));
+    return absl::OkStatus();
+  }));
+  TFD_RETURN_IF_ERROR(Write([&] { return writer_->Begin(first->header); }));
   if (!stream_->Write(OffsetText(), context_.write_timeout)) {
     return absl::CancelledError("the producer was gone before it was answered");
   }
@@ -108,22 +120,46 @@ absl::StatusOr<AttemptKey> PutSession::ParseDescriptor(
   return key;
 }
 
-absl::Status PutSession::CheckOffset(const std::string& app_metadata) const {
+absl::Status PutSession::TakeStatements(const std::string& app_metadata) {
   if (app_metadata.empty()) return absl::OkStatus();
   const auto json = app_metadata.size() <= kMaxAppMetadataBytes
                         ? nlohmann::json::parse(app_metadata, nullptr, false)
                         : nlohmann::json(nlohmann::json::value_t::discarded);
-  if (!json.is_object() || !json.contains("offset") ||
-      !json["offset"].is_number_integer()) {
+  const std::optional<int64_t> offset = RowsOf(json, "offset");
+  const std::optional<int64_t> total = RowsOf(json, "rows");
+  if (!offset && !total) {
     return absl::InvalidArgumentError(
-        "a batch's app_metadata is not {\"offset\": ROWS}, the number of rows "
-        "before it; leave it out or correct it");
+        "a message's app_metadata is neither {\"offset\": ROWS}, the number of "
+        "rows before its batch, nor {\"rows\": ROWS}, that of the whole "
+        "partition; leave it out or correct it");
   }
-  const auto offset = json["offset"].get<int64_t>();
-  if (offset == writer_->rows()) return absl::OkStatus();
+  if (offset && *offset != writer_->rows()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a batch says that it begins at row ", *offset, ", and the spool has ",
+        writer_->rows(), " rows: go on at the offset of the first PutResult"));
+  }
+  if (!total) return absl::OkStatus();
+  if (total_rows_ && *total_rows_ != *total) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the producer says that the partition has ", *total,
+        " rows, and before it said ", *total_rows_,
+        ": {\"rows\": ROWS} is the number of rows of the whole partition"));
+  }
+  total_rows_ = total;
+  return absl::OkStatus();
+}
+
+absl::Status PutSession::CheckTotal() const {
+  if (!total_rows_ || *total_rows_ == writer_->rows()) return absl::OkStatus();
+  const bool is_short = writer_->rows() < *total_rows_;
   return absl::InvalidArgumentError(absl::StrCat(
-      "a batch says that it begins at row ", offset, ", and the spool has ",
-      writer_->rows(), " rows: go on at the offset of the first PutResult"));
+      writer_->key().ToString(),
+      " is not sealed: the producer says that it has ", *total_rows_,
+      " rows, and the spool has ", writer_->rows(),
+      is_short
+          ? ". Did the stream end too early? Go on at that offset with the "
+            "same attempt"
+          : ". Was something pushed twice? Use a new attempt"));
 }
 
 v1::SealPartitionRequest PutSession::RequestFor(const AttemptKey& key) const {
@@ -155,10 +191,25 @@ absl::StatusOr<std::unique_ptr<AttemptWriter>> PutSession::Acquire(
 }
 
 absl::Status PutSession::Take(const FlightData& data) {
-  TFD_RETURN_IF_ERROR(CheckOffset(data.app_metadata));
+  TFD_RETURN_IF_ERROR(TakeStatements(data.app_metadata));
   // A message of metadata alone.
   if (!data.header) return absl::OkStatus();
-  return writer_->Append(data.header, data.body);
+  return Write([&] { return writer_->Append(data.header, data.body); });
+}
+
+absl::Status PutSession::Write(const std::function<absl::Status()>& write) {
+  const auto make_room_and_write = [&]() -> absl::Status {
+    const absl::Status status = write();
+    if (!absl::IsResourceExhausted(status) || !context_.make_room) {
+      return status;
+    }
+    context_.make_room();
+    return write();
+  };
+  if (context_.disk == nullptr) return make_room_and_write();
+  return context_.disk->Write(
+      make_room_and_write,
+      [this](absl::Duration pause) { return stream_->AwaitCancel(pause); });
 }
 
 absl::Status PutSession::Seal() {
@@ -169,8 +220,13 @@ absl::Status PutSession::Seal() {
                  writer_->key().ToString(), writer_->rows());
     return absl::CancelledError("the producer is gone");
   }
+  TFD_RETURN_IF_ERROR(CheckTotal());
   const AttemptKey& key = writer_->key();
-  TFD_ASSIGN_OR_RETURN(const AttemptFile::Sealable sealable, writer_->Finish());
+  AttemptFile::Sealable sealable;
+  TFD_RETURN_IF_ERROR(Write([&] {
+    TFD_ASSIGN_OR_RETURN(sealable, writer_->Finish());
+    return absl::OkStatus();
+  }));
   v1::SealPartitionRequest request = RequestFor(key);
   v1::Partition& partition = *request.mutable_partition();
   partition.set_rows(sealable.rows);

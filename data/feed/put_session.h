@@ -6,15 +6,21 @@
 //                                          ← {"offset": rows it has of it}
 //   record batches, maybe {"offset": rows} →
 //                                          ← {"offset": rows in the spool} …
+//   {"rows": all of the partition's}       →
 //   done writing                           →
 //                        (durable, and the coordinator grants the partition)
 //                                          ← {"sealed": true, "rows": N,
 //                                             "crc32c": C}, or ALREADY_EXISTS
+//
+// A stream that breaks seals nothing; one that is ended in order seals what is
+// there, unless the producer has said how many rows there are and it is another
+// number. {"rows": N} may come with any message, also beside an offset.
 #ifndef TFD_DATA_FEED_PUT_SESSION_H_
 #define TFD_DATA_FEED_PUT_SESSION_H_
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -30,6 +36,7 @@ class ByteBuffer;
 
 namespace tfd::data {
 
+class DiskAlarm;
 class PutStream;
 
 // What every session of a feed shares.
@@ -42,6 +49,11 @@ struct FeedContext {
   // Asks the coordinator; blocks until it has answered, or the feed stops.
   // AlreadyExists where another attempt has the partition.
   std::function<absl::Status(const v1::SealPartitionRequest&)> seal;
+  // For a spool that is full: deletes what nobody needs any more, so that it is
+  // worth another try. Null: nothing can be done.
+  std::function<void()> make_room;
+  // Who waits for a disk that is full. Null: nobody.
+  DiskAlarm* disk = nullptr;
   // How long a producer may be silent.
   absl::Duration idle_timeout = absl::Hours(1);
   // How long a message to the producer may take.
@@ -60,13 +72,18 @@ class PutSession {
   // OutOfRange at the end of the stream.
   absl::StatusOr<FlightData> ReadNext();
   absl::StatusOr<AttemptKey> ParseDescriptor(const std::string& bytes) const;
-  absl::Status CheckOffset(const std::string& app_metadata) const;
+  // What a message says of itself and of the partition.
+  absl::Status TakeStatements(const std::string& app_metadata);
+  // InvalidArgument where the producer has said another number of rows.
+  absl::Status CheckTotal() const;
   // What the coordinator is asked about the partition.
   v1::SealPartitionRequest RequestFor(const AttemptKey& key) const;
   // From the spool; where that knows of another attempt that is sealed, the
   // coordinator has the last word.
   absl::StatusOr<std::unique_ptr<AttemptWriter>> Acquire(const AttemptKey& key);
   absl::Status Take(const FlightData& data);
+  // Writes to the spool, which may have to wait for room on the disk.
+  absl::Status Write(const std::function<absl::Status()>& write);
   absl::Status Seal();
   std::string OffsetText() const;
 
@@ -74,6 +91,8 @@ class PutSession {
   PutStream* const stream_;
   FlightDataReader reader_;
   std::unique_ptr<AttemptWriter> writer_;
+  // Of the whole partition, once the producer has said it.
+  std::optional<int64_t> total_rows_;
 };
 
 // InvalidArgument unless `name` can be the name of a file: as the coordinator

@@ -120,6 +120,11 @@ bool PutStream::WriteMessage(grpc::ByteBuffer message, absl::Duration timeout) {
          !write_failed_ && !cancelled_;
 }
 
+bool PutStream::AwaitCancel(absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), timeout);
+}
+
 void PutStream::OnWriteDone(bool ok) {
   absl::MutexLock lock(&mutex_);
   writing_ = false;

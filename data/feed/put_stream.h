@@ -56,6 +56,9 @@ class PutStream final
   // The same with any message.
   bool WriteMessage(grpc::ByteBuffer message, absl::Duration timeout);
 
+  // Waits; true as soon as the client is gone, or the call was cancelled.
+  bool AwaitCancel(absl::Duration timeout);
+
   // Any thread. Reads and writes end, the client sees CANCELLED.
   void Cancel();
 

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/fs/file_system.h"
+#include "common/poll.h"
 #include "common/status.h"
 #include "common/units.h"
 
@@ -199,6 +200,8 @@ absl::Status Spool::ScanPartition(const AttemptKey& partition, bool same_boot) {
       continue;
     }
     SetSizeOf(key, file.size_bytes);
+    absl::MutexLock lock(&mutex_);
+    entries_[key].idle_since = SteadyNow();
   }
   return absl::OkStatus();
 }
@@ -283,12 +286,68 @@ void Spool::Release(const AttemptKey& key) {
     entry.evict = nullptr;
     if (!entry.dropped) {
       entry.held = false;
+      entry.idle_since = SteadyNow();
       return;
     }
   }
+  Delete(key);
+}
+
+void Spool::Delete(const AttemptKey& key) {
   DeleteFiles(key);
   absl::MutexLock lock(&mutex_);
   Forget(key);
+}
+
+std::vector<Spool::Known> Spool::Attempts() const {
+  std::vector<Known> attempts;
+  absl::MutexLock lock(&mutex_);
+  attempts.reserve(entries_.size());
+  for (const auto& [key, entry] : entries_) {
+    if (entry.dropped) continue;
+    const auto sealed = sealed_.find(WithoutAttempt(key));
+    attempts.push_back(
+        {key, entry.held,
+         sealed != sealed_.end() && sealed->second == key.attempt,
+         entry.idle_since, entry.size_bytes});
+  }
+  return attempts;
+}
+
+void Spool::Discard(const AttemptKey& key, const absl::Status& why) {
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = entries_.find(key);
+    if (found == entries_.end() || found->second.dropped) return;
+    Entry& entry = found->second;
+    const auto sealed = sealed_.find(WithoutAttempt(key));
+    if (sealed != sealed_.end() && sealed->second == key.attempt) {
+      sealed_.erase(sealed);
+    }
+    entry.dropped = why;
+    if (entry.held) {  // its writer deletes it
+      if (entry.evict) entry.evict();
+      return;
+    }
+    entry.held = true;
+  }
+  Delete(key);
+}
+
+bool Spool::DiscardIdle(const AttemptKey& key) {
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = entries_.find(key);
+    const auto sealed = sealed_.find(WithoutAttempt(key));
+    if (found == entries_.end() || found->second.held ||
+        (sealed != sealed_.end() && sealed->second == key.attempt)) {
+      return false;
+    }
+    found->second.dropped = OtherAttempt(key);
+    found->second.held = true;
+  }
+  Delete(key);
+  return true;
 }
 
 void Spool::MarkSealed(const AttemptKey& key) {
@@ -298,8 +357,10 @@ void Spool::MarkSealed(const AttemptKey& key) {
     sealed_[WithoutAttempt(key)] = key.attempt;
     for (auto& [other, entry] : entries_) {
       if (!other.SamePartition(key) || other.attempt == key.attempt) continue;
-      entry.dropped = true;
-      if (entry.held) continue;  // its writer deletes it
+      // One that is being deleted already is left to whoever does it.
+      const bool held = entry.held;
+      if (!entry.dropped) entry.dropped = OtherAttempt(other);
+      if (held) continue;  // its writer deletes it
       entry.held = true;
       losers.push_back(other);
     }
@@ -307,9 +368,7 @@ void Spool::MarkSealed(const AttemptKey& key) {
   for (const AttemptKey& loser : losers) {
     spdlog::info("{} is dropped: attempt {} has the partition",
                  loser.ToString(), key.attempt);
-    DeleteFiles(loser);
-    absl::MutexLock lock(&mutex_);
-    Forget(loser);
+    Delete(loser);
   }
 }
 
@@ -332,6 +391,14 @@ void Spool::DeleteFiles(const AttemptKey& key) const {
 void Spool::Forget(const AttemptKey& key) {
   SetSize(key, 0);
   entries_.erase(key);
+  // The next rows need not agree with any that were dropped.
+  AttemptKey first;
+  first.dataset = key.dataset;
+  const auto next = entries_.lower_bound(first);
+  if (next != entries_.end() && next->first.dataset == key.dataset) return;
+  DatasetState& dataset = datasets_[key.dataset];
+  dataset.schema.reset();
+  dataset.widths.clear();
 }
 
 void Spool::SetSize(const AttemptKey& key, uint64_t size_bytes) {
@@ -410,14 +477,14 @@ absl::Status Spool::CheckNotDropped(const AttemptKey& key) const {
   absl::MutexLock lock(&mutex_);
   const auto entry = entries_.find(key);
   if (entry != entries_.end() && entry->second.dropped) {
-    return OtherAttempt(key);
+    return *entry->second.dropped;
   }
   return absl::OkStatus();
 }
 
 void Spool::SetDropped(const AttemptKey& key) {
   absl::MutexLock lock(&mutex_);
-  entries_[key].dropped = true;
+  entries_[key].dropped = OtherAttempt(key);
 }
 
 }  // namespace tfd::data

@@ -10,8 +10,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -133,6 +135,25 @@ class Spool {
   // that nobody needs them.
   void Unseal(const AttemptKey& key);
 
+  struct Known {
+    AttemptKey key;
+    // Someone writes it.
+    bool held = false;
+    // The coordinator has granted it the partition; false where that is not
+    // known since this process began.
+    bool sealed = false;
+    // Since when nobody writes it (SteadyNow), or since the spool was opened.
+    absl::Time idle_since;
+    uint64_t size_bytes = 0;
+  };
+  std::vector<Known> Attempts() const;
+
+  // Nobody needs this attempt any more. Its stream ends, if there is one, with
+  // `why` if it can still be told; its files are deleted and do not count.
+  void Discard(const AttemptKey& key, const absl::Status& why);
+  // The same, unless someone writes it again or it was sealed: false then.
+  bool DiscardIdle(const AttemptKey& key);
+
   // Bytes in files of a dataset.
   uint64_t used_bytes(const std::string& dataset) const;
 
@@ -143,8 +164,9 @@ class Spool {
     // Someone writes it.
     bool held = false;
     std::function<void()> evict;
-    // Deleted as soon as nobody writes it.
-    bool dropped = false;
+    // Deleted as soon as nobody writes it; why, for its writer.
+    std::optional<absl::Status> dropped;
+    absl::Time idle_since;
     uint64_t size_bytes = 0;
   };
   struct DatasetState {
@@ -171,6 +193,8 @@ class Spool {
   // Its files; then Forget takes it out of the books.
   void DeleteFiles(const AttemptKey& key) const;
   void Forget(const AttemptKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Deletes an attempt that nobody writes and that the caller holds.
+  void Delete(const AttemptKey& key);
   void SetSize(const AttemptKey& key, uint64_t size_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

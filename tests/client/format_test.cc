@@ -70,6 +70,21 @@ TEST(FormatTest, CauseNamesTaskExitMessageAndLastLines) {
             "the 10 classes\nits last lines:\n  step 3\n");
 }
 
+TEST(FormatTest, CauseSaysOnceHowATaskEnded) {
+  v1::Job job;
+  v1::FailureCause* cause = job.mutable_cause();
+  cause->set_task("worker/1");
+  cause->set_message("ended with exit code 1: no such file");
+  cause->mutable_exit()->set_kind(v1::ExitCause::EXITED);
+  cause->mutable_exit()->set_code(1);
+  EXPECT_EQ(FormatCause(job),
+            "worker/1 failed: ended with exit code 1: no such file\n");
+  // One that was given up has no exit.
+  cause->clear_exit();
+  cause->set_message("was silent for 10s");
+  EXPECT_EQ(FormatCause(job), "worker/1 failed: was silent for 10s\n");
+}
+
 TEST(FormatTest, ExitNamesTheSignal) {
   v1::ExitCause exit;
   exit.set_kind(v1::ExitCause::SIGNALED);

@@ -114,6 +114,7 @@ def test_what_was_aborted_can_be_pushed_again(cluster, mnist_job):
     address = cluster.record()["address"]
     for table, partitions in ((first, 3), (again, 2)):
         producer = Producer("pushed", "train", "me", coordinator=address)
+        producer.begin()
         for number, part in enumerate(slices(table, partitions)):
             producer.push(str(number), part)
         if table is first:

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import queue
+import resource
 import subprocess
 import tempfile
 import threading
@@ -148,6 +149,23 @@ class Feed:
         line = self._lines.next()
         assert line and "partition" in line, (line, self.log())
         return line["partition"]
+
+    def next_notice(self):
+        """The next thing that the feed has to say to people."""
+        line = self._lines.next()
+        assert line and "spoolNotice" in line, (line, self.log())
+        return line["spoolNotice"]
+
+    def abort(self, producer):
+        """The producer drops all that it has pushed, and may begin anew."""
+        self._coordinator.stdin.write(producer + "\n")
+        self._coordinator.stdin.flush()
+
+    def fill_disk(self, size_bytes):
+        """No file of the feed may be larger; None: as large as it likes."""
+        hard = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)[1]
+        soft = hard if size_bytes is None else size_bytes
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def close(self):
         if self.process.poll() is None:

@@ -81,8 +81,11 @@ class PartitionWriter:
                 return
         raise AssertionError(f"the stream ended before {rows} rows were taken")
 
-    def seal(self):
-        """Ends the partition; gives the last PutResult."""
+    def seal(self, rows=None):
+        """Ends the partition, of so many rows if that is given; gives the last
+        PutResult."""
+        if rows is not None:
+            self.writer.write_metadata(json.dumps({"rows": rows}).encode())
         self.writer.done_writing()
         last = None
         while (result := self.read_result()) is not None:
@@ -140,7 +143,7 @@ class Producer:
         attempt = attempt or uuid.uuid4().hex
         stream = self.open(partition, attempt, table.schema, feed)
         stream.write(table, rows_per_batch)
-        last = stream.seal()
+        last = stream.seal(table.num_rows)
         assert last is not None and last.get("sealed") is True, last
         sealed = Sealed(partition, attempt, last["rows"], last["crc32c"])
         with self._lock:

@@ -90,6 +90,11 @@ def test_paths_are_relative_to_the_spec_and_outputs_to_here(tmp_path, monkeypatc
         assert found.storage.uri == str(tmp_path / "out")
 
 
+@pytest.mark.parametrize("text", ["/runs/a/", "/runs/b/../a", "//runs/./a"])
+def test_a_folder_has_one_spelling(text):
+    assert spec_file.load({"storage": text}).storage.uri == "/runs/a"
+
+
 def test_overrides_replace_fields():
     spec = {
         "name": "a",

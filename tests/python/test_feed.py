@@ -1,10 +1,14 @@
 """`tfd-data feed` against stock pyarrow.flight clients."""
 
+import concurrent.futures
+import time
+
 import numpy
 import pyarrow
 import pytest
 from pyarrow import flight
 
+from feed_process import WAIT_SECONDS
 from flight_producer import Producer
 from image_tables import assert_spooled, random_images, slices
 from producer_process import push_partitions
@@ -140,10 +144,60 @@ def test_a_wrong_offset_is_refused(feed):
         stream.seal()
 
 
+def test_a_stream_that_ends_too_early_is_not_sealed_and_goes_on(feed):
+    table = random_images(100)
+    stream = producer_of(feed).open("0", "a", table.schema)
+    stream.write(table.slice(0, 60))
+    with pytest.raises(pyarrow.ArrowInvalid, match="has 100 rows, and the spool has 60"):
+        stream.seal(rows=100)
+    stream = producer_of(feed).open("0", "a", table.schema)
+    assert stream.offset == 60
+    stream.write(table)
+    assert stream.seal(rows=100)["rows"] == 100
+    assert_spooled(feed.next_seal(), table)
+
+
+def test_an_end_without_a_number_of_rows_is_taken_for_the_end(feed):
+    table = random_images(100)
+    stream = producer_of(feed).open("0", "a", table.schema)
+    stream.write(table)
+    assert stream.seal()["rows"] == 100
+    assert_spooled(feed.next_seal(), table)
+
+
 def test_a_full_spool_is_refused_in_words(start_feed):
     feed = start_feed(spool_bytes=1 << 20)
     with pytest.raises(Exception, match="data.train.spool_bytes"):
         producer_of(feed).push("0", random_images(10_000, 784), rows_per_batch=100)
+
+
+def test_what_was_aborted_makes_room_for_what_comes_then(start_feed):
+    table = random_images(1000, 784)
+    # Room for one and a half.
+    feed = start_feed(spool_bytes=int(table.nbytes * 1.5))
+    for attempt in ("a", "b", "c"):
+        producer_of(feed).push("0", table, attempt=attempt, rows_per_batch=100)
+        assert_spooled(feed.next_seal(), table)
+        feed.abort("me")
+    # Also where nobody comes then.
+    deadline = time.monotonic() + WAIT_SECONDS
+    while list(feed.spool.glob("train/me/0/*.arrow")):
+        assert time.monotonic() < deadline, feed.log()
+        time.sleep(0.01)
+
+
+def test_a_full_disk_holds_the_producer_back_and_is_said(feed):
+    table = random_images(10_000, 784)
+    feed.fill_disk(1 << 20)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sealed = pool.submit(producer_of(feed).push, "0", table, rows_per_batch=100)
+        notice = feed.next_notice()
+        assert notice["kind"] == "DISK_FULL" and "make room" in notice["message"]
+        assert feed.process.poll() is None and not sealed.done()
+        feed.fill_disk(None)
+        assert sealed.result(timeout=WAIT_SECONDS).rows == 10_000
+    assert feed.next_notice()["kind"] == "DISK_HAS_ROOM"
+    assert_spooled(feed.next_seal(), table)
 
 
 def test_a_wrong_token_of_the_job_ends_the_feed_with_the_reason(feed):

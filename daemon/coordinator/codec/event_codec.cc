@@ -134,6 +134,14 @@ struct Encoder {
     entry->mutable_dataset_completed()->set_dataset(e.dataset);
   }
 
+  void operator()(const SpoolNoticed& e) {
+    journal::SpoolNoticed* to = entry->mutable_spool_noticed();
+    to->set_job(e.job);
+    to->set_task(e.task);
+    to->set_kind(e.kind);
+    to->set_message(e.message);
+  }
+
   void operator()(const NodeRegistered& e) {
     Put(e, entry->mutable_node_registered());
   }
@@ -301,6 +309,10 @@ std::optional<EventBody> DecodeOtherEvent(const journal::Entry& entry) {
     case journal::Entry::kDatasetCompleted: {
       const journal::DatasetEvent& from = entry.dataset_completed();
       return DatasetCompleted{from.job(), from.dataset()};
+    }
+    case journal::Entry::kSpoolNoticed: {
+      const journal::SpoolNoticed& from = entry.spool_noticed();
+      return SpoolNoticed{from.job(), from.task(), from.kind(), from.message()};
     }
     case journal::Entry::kNodeRegistered:
       return Get(entry.node_registered());

@@ -220,4 +220,39 @@ v1::TaskCommand EncodeExport(const Job& job) {
   return command;
 }
 
+std::vector<AttemptName> Decode(const v1::ReviewAttemptsRequest& request) {
+  std::vector<AttemptName> attempts;
+  attempts.reserve(static_cast<size_t>(request.attempts_size()));
+  for (const v1::Attempt& attempt : request.attempts()) {
+    attempts.push_back({attempt.dataset(), attempt.producer(),
+                        attempt.partition(), attempt.attempt()});
+  }
+  return attempts;
+}
+
+v1::ReviewAttemptsResponse::Standing Encode(AttemptStanding standing) {
+  switch (standing) {
+    case AttemptStanding::kSealed:
+      return v1::ReviewAttemptsResponse::SEALED;
+    case AttemptStanding::kOpen:
+      return v1::ReviewAttemptsResponse::OPEN;
+    case AttemptStanding::kVoid:
+      return v1::ReviewAttemptsResponse::VOID;
+  }
+  return v1::ReviewAttemptsResponse::STANDING_UNSPECIFIED;
+}
+
+std::string KindOf(const v1::SpoolNotice& notice) {
+  switch (notice.kind()) {
+    case v1::SpoolNotice::DATA_DROPPED:
+      return "UnsealedDataDropped";
+    case v1::SpoolNotice::DISK_FULL:
+      return "SpoolDiskFull";
+    case v1::SpoolNotice::DISK_HAS_ROOM:
+      return "SpoolDiskHasRoom";
+    default:
+      return "";
+  }
+}
+
 }  // namespace tfd::coordinator

@@ -3,11 +3,13 @@
 #define TFD_DAEMON_COORDINATOR_CODEC_LINK_CODEC_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "daemon/coordinator/core/effect.h"
 #include "daemon/coordinator/core/state.h"
 #include "daemon/coordinator/decide/context.h"
+#include "daemon/coordinator/decide/datasets.h"
 #include "daemon/coordinator/decide/nodes.h"
 #include "daemon/coordinator/decide/tasks.h"
 #include "tfd/v1/agent.pb.h"
@@ -22,6 +24,10 @@ absl::StatusOr<TaskFacts> DecodeHello(const v1::TaskHello& hello);
 
 ProcessReport Decode(const v1::TaskReport& report);
 ShardFile Decode(const v1::ShardFile& file);
+std::vector<AttemptName> Decode(const v1::ReviewAttemptsRequest& request);
+v1::ReviewAttemptsResponse::Standing Encode(AttemptStanding standing);
+// As a job's events name it; empty for one this coordinator does not know.
+std::string KindOf(const v1::SpoolNotice& notice);
 
 // Everything that should be on a node.
 v1::DesiredState EncodeDesired(const State& state, const std::string& node);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/fs/file_system.h"
 #include "common/spec/job_spec.h"
 #include "daemon/coordinator/codec/serialize.h"
 #include "daemon/coordinator/codec/value_codec.h"
@@ -20,6 +21,13 @@ void AddDataset(const char* name, const v1::DatasetSpec& dataset,
                 JobFacts* facts) {
   if (dataset.format() != v1::DatasetSpec::PUSHED) return;
   facts->pushed.push_back({name, dataset.producers()});
+}
+
+// Two jobs in one folder are found by comparing these; and whoever submits may
+// have written it otherwise than `tfd` does.
+std::string OneSpelling(const std::string& uri) {
+  const absl::StatusOr<Location> location = ResolveUri(uri);
+  return location.ok() && IsLocal(uri) ? location->path : uri;
 }
 
 }  // namespace
@@ -66,7 +74,7 @@ JobFacts FactsOf(const v1::JobSpec& spec) {
     facts.target = target;
   }
   facts.keep = spec.checkpoint().keep();
-  facts.storage = spec.storage().uri();
+  facts.storage = OneSpelling(spec.storage().uri());
   facts.one_node = IsLocal(facts.storage) && !spec.storage().shared();
   return facts;
 }

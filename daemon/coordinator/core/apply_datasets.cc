@@ -55,6 +55,7 @@ bool Applier::On(const ProducerAborted& event) {
         absl::StrCat("producer ", event.producer, " has nothing to drop"));
   }
   dataset->producers.erase(it);
+  Emit(SendProducerAborted{event.job, event.dataset, event.producer});
   return true;
 }
 
@@ -73,6 +74,11 @@ bool Applier::On(const DatasetCompleted& event) {
   dataset->complete = true;
   Emit(SendDataset{event.job, event.dataset});
   return true;
+}
+
+bool Applier::On(const SpoolNoticed& event) {
+  Job* job = FindLiveJob(event.job);
+  return job != nullptr && FindMutableTask(*job, event.task) != nullptr;
 }
 
 }  // namespace tfd::coordinator::internal

@@ -47,6 +47,7 @@ class Applier {
   bool On(const ProducerCommitted& event);
   bool On(const ProducerAborted& event);
   bool On(const DatasetCompleted& event);
+  bool On(const SpoolNoticed& event);
 
   bool On(const NodeRegistered& event);
   bool On(const NodeLost& event);

@@ -149,6 +149,10 @@ struct Describer {
         absl::StrCat("dataset ", e.dataset, " is complete: ", rows, " rows")};
   }
 
+  Description operator()(const SpoolNoticed& e) const {
+    return {e.job, e.task, e.kind, e.message};
+  }
+
   Description operator()(const NodeRegistered& e) const {
     return {"", "", "NodeRegistered",
             absl::StrCat("node ", e.node, " is there")};

@@ -27,6 +27,13 @@ struct SendDataset {
   std::string dataset;
 };
 
+// A job's feeds learn that a producer has aborted.
+struct SendProducerAborted {
+  std::string job;
+  std::string dataset;
+  std::string producer;
+};
+
 // The first shard (ps/0, or worker/0) is asked for the manifest of a step (its
 // shards are in the runtime).
 struct SendWriteManifest {
@@ -64,9 +71,9 @@ struct PublishNodes {};
 struct ReviewQueue {};
 
 using Effect =
-    std::variant<SendDesired, SendMembership, SendDataset, SendWriteManifest,
-                 SendCommitted, SendEvaluate, SendExport, RefuseTask,
-                 PublishJob, PublishNodes, ReviewQueue>;
+    std::variant<SendDesired, SendMembership, SendDataset, SendProducerAborted,
+                 SendWriteManifest, SendCommitted, SendEvaluate, SendExport,
+                 RefuseTask, PublishJob, PublishNodes, ReviewQueue>;
 
 }  // namespace tfd::coordinator
 

@@ -205,6 +205,16 @@ struct DatasetCompleted {
   std::string dataset;
 };
 
+// A feed has said something of its spool that a person should know. It decides
+// nothing.
+struct SpoolNoticed {
+  std::string job;
+  std::string task;
+  // As the job's events name it.
+  std::string kind;
+  std::string message;
+};
+
 // ---- Nodes.
 
 // A new agent, or one with other properties.
@@ -222,14 +232,13 @@ struct NodeLost {
   std::string reason;
 };
 
-using EventBody =
-    std::variant<JobSubmitted, JobQueued, GangPlaced, GangStarted, JobSucceeded,
-                 JobFailed, JobCancelled, TaskStarted, TaskAttached, TaskExited,
-                 TaskGivenUp, TaskReleased, PlanAnnounced, TrainingFinished,
-                 CheckpointCommitted, CheckpointsRetired, EvaluationStarted,
-                 CheckpointEvaluated, ExportStarted, ExportWritten,
-                 ProducerBegun, PartitionSealed, ProducerCommitted,
-                 ProducerAborted, DatasetCompleted, NodeRegistered, NodeLost>;
+using EventBody = std::variant<
+    JobSubmitted, JobQueued, GangPlaced, GangStarted, JobSucceeded, JobFailed,
+    JobCancelled, TaskStarted, TaskAttached, TaskExited, TaskGivenUp,
+    TaskReleased, PlanAnnounced, TrainingFinished, CheckpointCommitted,
+    CheckpointsRetired, EvaluationStarted, CheckpointEvaluated, ExportStarted,
+    ExportWritten, ProducerBegun, PartitionSealed, ProducerCommitted,
+    ProducerAborted, DatasetCompleted, SpoolNoticed, NodeRegistered, NodeLost>;
 
 struct Event {
   absl::Time time;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxNameLength = 200;
 constexpr size_t kMaxDifferences = 10;
+constexpr size_t kMaxNoticeLength = 1000;
 
 // Names become names of folders and files in the spool.
 absl::Status CheckName(const char* what, const std::string& name) {
@@ -33,16 +34,13 @@ struct Found {
   const Producer* producer = nullptr;
 };
 
-absl::StatusOr<Found> Find(const Context& context, const ProducerKey& key) {
+// Also in a job that has ended: what was done to it stays done.
+absl::StatusOr<Found> FindAnyTime(const Context& context,
+                                  const ProducerKey& key) {
   Found found;
   const absl::StatusOr<const Job*> job = RequireJob(context.state(), key.job);
   if (!job.ok()) return job.status();
   found.job = *job;
-  if (IsEnd(found.job->state)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("job ", key.job, " takes no more data, it has ended: ",
-                     JobStateName(found.job->state), ", ", found.job->reason));
-  }
   found.dataset = FindDataset(*found.job, key.dataset);
   if (found.dataset == nullptr) {
     const std::string names = absl::StrJoin(
@@ -58,6 +56,27 @@ absl::StatusOr<Found> Find(const Context& context, const ProducerKey& key) {
   const auto it = found.dataset->producers.find(key.producer);
   if (it != found.dataset->producers.end()) found.producer = &it->second;
   return found;
+}
+
+absl::Status CheckTakesData(const Job& job) {
+  if (!IsEnd(job.state)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("job ", job.id, " takes no more data, it has ended: ",
+                   JobStateName(job.state), ", ", job.reason));
+}
+
+absl::StatusOr<Found> Find(const Context& context, const ProducerKey& key) {
+  absl::StatusOr<Found> found = FindAnyTime(context, key);
+  if (!found.ok()) return found;
+  const absl::Status takes = CheckTakesData(*found->job);
+  return takes.ok() ? found : takes;
+}
+
+absl::Status NotBegun(const ProducerKey& key) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "producer ", key.producer, " of dataset ", key.dataset,
+      " has not begun, or has aborted since: call the action begin first, then "
+      "push with new attempts"));
 }
 
 absl::Status Complete(const ProducerKey& key) {
@@ -102,6 +121,27 @@ std::vector<std::string> Differences(
   return differences;
 }
 
+absl::Status CheckGeneration(const Job& job, uint64_t generation) {
+  if (generation == job.generation) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("generation ", generation,
+                                                    " is stale, job ", job.id,
+                                                    " is at ", job.generation));
+}
+
+AttemptStanding StandingOf(const Dataset& dataset, const AttemptName& attempt) {
+  const auto producer = dataset.producers.find(attempt.producer);
+  if (producer == dataset.producers.end()) return AttemptStanding::kVoid;
+  const auto& partitions = producer->second.partitions;
+  const auto partition = partitions.find(attempt.partition);
+  if (partition != partitions.end()) {
+    return partition->second.attempt == attempt.attempt
+               ? AttemptStanding::kSealed
+               : AttemptStanding::kVoid;
+  }
+  return producer->second.committed ? AttemptStanding::kVoid
+                                    : AttemptStanding::kOpen;
+}
+
 bool IsComplete(const Dataset& dataset) {
   for (const auto& [name, producer] : dataset.producers) {
     if (!producer.committed) return false;
@@ -117,32 +157,29 @@ absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
                               const Partition& sealed) {
   const absl::StatusOr<Found> found = Find(context, key);
   if (!found.ok()) return found.status();
-  if (generation != found->job->generation) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("generation ", generation, " is stale, job ", key.job,
-                     " is at ", found->job->generation));
-  }
+  const absl::Status current = CheckGeneration(*found->job, generation);
+  if (!current.ok()) return current;
   absl::Status name = CheckName("partition", partition);
   if (!name.ok()) return name;
   if (sealed.attempt.empty() || sealed.rows < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "partition ", partition, " has no attempt, or ", sealed.rows, " rows"));
   }
-  if (found->producer != nullptr) {
-    const auto it = found->producer->partitions.find(partition);
-    if (it != found->producer->partitions.end()) {
-      if (it->second.attempt == sealed.attempt) return absl::OkStatus();
-      return absl::AlreadyExistsError(absl::StrCat(
-          "partition ", partition, " of producer ", key.producer,
-          " is sealed by attempt ", it->second.attempt, " already"));
-    }
-    if (found->producer->committed) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("producer ", key.producer,
-                       " has committed without partition ", partition));
-    }
+  if (found->producer == nullptr) {
+    return found->dataset->complete ? Complete(key) : NotBegun(key);
   }
-  if (found->dataset->complete) return Complete(key);
+  const auto it = found->producer->partitions.find(partition);
+  if (it != found->producer->partitions.end()) {
+    if (it->second.attempt == sealed.attempt) return absl::OkStatus();
+    return absl::AlreadyExistsError(
+        absl::StrCat("partition ", partition, " of producer ", key.producer,
+                     " is sealed by attempt ", it->second.attempt, " already"));
+  }
+  if (found->producer->committed) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("producer ", key.producer,
+                     " has committed without partition ", partition));
+  }
   return absl::OkStatus();
 }
 
@@ -153,8 +190,7 @@ absl::Status SealPartition(const Context& context, const ProducerKey& key,
       MaySealPartition(context, key, generation, partition, sealed);
   if (!status.ok()) return status;
   const absl::StatusOr<Found> found = Find(context, key);
-  if (found->producer != nullptr &&
-      found->producer->partitions.count(partition) != 0) {
+  if (found->producer->partitions.count(partition) != 0) {
     return absl::OkStatus();  // this attempt has it already
   }
   context.Record(
@@ -162,9 +198,51 @@ absl::Status SealPartition(const Context& context, const ProducerKey& key,
   return absl::OkStatus();
 }
 
-absl::Status BeginProducer(const Context& context, const ProducerKey& key) {
-  const absl::StatusOr<Found> found = Find(context, key);
+absl::StatusOr<std::vector<AttemptStanding>> ReviewAttempts(
+    const Context& context, const std::string& job, uint64_t generation,
+    const std::vector<AttemptName>& attempts) {
+  const absl::StatusOr<const Job*> found = RequireJob(context.state(), job);
   if (!found.ok()) return found.status();
+  absl::Status status = CheckTakesData(**found);
+  if (status.ok()) status = CheckGeneration(**found, generation);
+  if (!status.ok()) return status;
+  std::vector<AttemptStanding> standings;
+  standings.reserve(attempts.size());
+  for (const AttemptName& attempt : attempts) {
+    const Dataset* dataset = FindDataset(**found, attempt.dataset);
+    standings.push_back(dataset == nullptr ? AttemptStanding::kVoid
+                                           : StandingOf(*dataset, attempt));
+  }
+  return standings;
+}
+
+void TakeSpoolNotice(const Context& context, const Speaker& speaker,
+                     const std::string& kind, const std::string& message) {
+  const Task* task = nullptr;
+  if (Listen(context, speaker, &task) == nullptr || task->role != Role::kFeed ||
+      kind.empty()) {
+    return;
+  }
+  context.Record(SpoolNoticed{speaker.job, speaker.task, kind,
+                              message.substr(0, kMaxNoticeLength)});
+}
+
+absl::Status BeginProducer(const Context& context, const ProducerKey& key) {
+  const absl::StatusOr<Found> found = FindAnyTime(context, key);
+  if (!found.ok()) return found.status();
+  if (found->producer != nullptr && found->producer->committed) {
+    int64_t rows = 0;
+    for (const auto& [name, partition] : found->producer->partitions) {
+      rows += partition.rows;
+    }
+    return absl::AlreadyExistsError(absl::StrCat(
+        "producer ", key.producer, " has committed ", rows, " rows to dataset ",
+        key.dataset, " of job ", key.job,
+        " already: after a retry that is as good as success; to push other "
+        "rows choose another name"));
+  }
+  const absl::Status takes = CheckTakesData(*found->job);
+  if (!takes.ok()) return takes;
   if (found->producer != nullptr) return absl::OkStatus();
   if (found->dataset->complete) return Complete(key);
   context.Record(ProducerBegun{key.job, key.dataset, key.producer});
@@ -173,10 +251,20 @@ absl::Status BeginProducer(const Context& context, const ProducerKey& key) {
 
 absl::Status CommitProducer(const Context& context, const ProducerKey& key,
                             const std::vector<CommittedPartition>& partitions) {
-  const absl::StatusOr<Found> found = Find(context, key);
+  const absl::StatusOr<Found> found = FindAnyTime(context, key);
   if (!found.ok()) return found.status();
-  const std::vector<std::string> differences = Differences(
-      found->producer == nullptr ? Producer() : *found->producer, partitions);
+  const bool committed =
+      found->producer != nullptr && found->producer->committed;
+  // The answer to a commit may be lost, and the job done before it is asked
+  // for again.
+  const absl::Status takes =
+      committed ? absl::OkStatus() : CheckTakesData(*found->job);
+  if (!takes.ok()) return takes;
+  if (found->producer == nullptr) {
+    return found->dataset->complete ? Complete(key) : NotBegun(key);
+  }
+  const std::vector<std::string> differences =
+      Differences(*found->producer, partitions);
   if (!differences.empty()) {
     std::vector<std::string> shown(
         differences.begin(),
@@ -189,10 +277,7 @@ absl::Status CommitProducer(const Context& context, const ProducerKey& key,
         "the commit of producer ", key.producer, " to dataset ", key.dataset,
         " does not fit what was sealed: ", absl::StrJoin(shown, "; ")));
   }
-  if (found->producer != nullptr && found->producer->committed) {
-    return absl::OkStatus();
-  }
-  if (found->dataset->complete) return Complete(key);
+  if (committed) return absl::OkStatus();
   context.Record(ProducerCommitted{key.job, key.dataset, key.producer});
   if (IsComplete(*found->dataset)) {
     context.Record(DatasetCompleted{key.job, key.dataset});

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "daemon/coordinator/decide/context.h"
+#include "daemon/coordinator/decide/tasks.h"
 
 namespace tfd::coordinator {
 
@@ -24,13 +26,41 @@ absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
                               uint64_t generation, const std::string& partition,
                               const Partition& sealed);
 
-// Idempotent for the same attempt; AlreadyExists where another one has it.
+// Idempotent for the same attempt; AlreadyExists where another one has it. Only
+// for a producer that has begun, so that a seal that comes after an abort does
+// not bring it back.
 absl::Status SealPartition(const Context& context, const ProducerKey& key,
                            uint64_t generation, const std::string& partition,
                            const Partition& sealed);
 
+struct AttemptName {
+  std::string dataset;
+  std::string producer;
+  std::string partition;
+  std::string attempt;
+};
+enum class AttemptStanding {
+  // It has its partition.
+  kSealed,
+  // It may be sealed.
+  kOpen,
+  // It never can be: its producer has aborted, or committed without it; or
+  // another attempt has its partition.
+  kVoid,
+};
+// Of each, as far as the state goes. An error where `generation` does not
+// count any more: whoever asks then must not drop anything.
+absl::StatusOr<std::vector<AttemptStanding>> ReviewAttempts(
+    const Context& context, const std::string& job, uint64_t generation,
+    const std::vector<AttemptName>& attempts);
+
+// A feed's word on its spool, for the job's events.
+void TakeSpoolNotice(const Context& context, const Speaker& speaker,
+                     const std::string& kind, const std::string& message);
+
 // A producer announces itself: the dataset waits for it from now on. Twice is
-// fine.
+// fine. AlreadyExists once it has committed, also when the job has ended: a
+// retry of the whole write learns that there is nothing left to do.
 absl::Status BeginProducer(const Context& context, const ProducerKey& key);
 
 struct CommittedPartition {
@@ -39,7 +69,7 @@ struct CommittedPartition {
   int64_t rows = 0;
 };
 // All that the producer wrote, which must be what was sealed: each difference
-// is named. Twice the same is fine.
+// is named. Twice the same is fine, also when the job has ended meanwhile.
 absl::Status CommitProducer(const Context& context, const ProducerKey& key,
                             const std::vector<CommittedPartition>& partitions);
 

@@ -54,7 +54,12 @@ std::vector<int64_t> StepsToWrite(const Context& context, const Job& job) {
   return steps;
 }
 
-// The speaker's job and task, or null where its word no longer counts.
+int64_t NewestCommitted(const Job& job) {
+  return job.checkpoints.empty() ? -1 : job.checkpoints.back().ref.step;
+}
+
+}  // namespace
+
 const Job* Listen(const Context& context, const Speaker& speaker,
                   const Task** task) {
   const Job* job = FindJob(context.state(), speaker.job);
@@ -69,12 +74,6 @@ const Job* Listen(const Context& context, const Speaker& speaker,
              ? job
              : nullptr;
 }
-
-int64_t NewestCommitted(const Job& job) {
-  return job.checkpoints.empty() ? -1 : job.checkpoints.back().ref.step;
-}
-
-}  // namespace
 
 absl::StatusOr<std::vector<Effect>> AttachTask(const Context& context,
                                                const TaskFacts& facts) {

@@ -37,6 +37,10 @@ struct Speaker {
   uint64_t incarnation = 0;
 };
 
+// The speaker's job and task, or null where its word no longer counts.
+const Job* Listen(const Context& context, const Speaker& speaker,
+                  const Task** task);
+
 void TakePlan(const Context& context, const Speaker& speaker,
               const TrainingPlan& plan);
 void TakeTrainingDone(const Context& context, const Speaker& speaker,

@@ -35,6 +35,13 @@ class Hub::Releaser {
     ToAll(e.job,
           [dataset](const Job&) { return EncodeDatasetCommand(*dataset); });
   }
+  void operator()(const SendProducerAborted& e) {
+    const Job* job = FindJob(context_.state(), e.job);
+    if (job == nullptr) return;
+    for (const Task& task : job->tasks) {
+      if (task.role == Role::kFeed) ToOne(e.job, TaskName(task), e);
+    }
+  }
   void operator()(const SendWriteManifest& e) { ToFirstShard(e.job, e); }
   void operator()(const SendCommitted& e) { ToFirstShard(e.job, e); }
   void operator()(const SendEvaluate& e) { ToFinisher(e.job, e); }
@@ -140,6 +147,12 @@ class CommandEncoder {
     const Dataset* dataset =
         job == nullptr ? nullptr : FindDataset(*job, e.dataset);
     if (dataset != nullptr) session_.Send(EncodeDatasetCommand(*dataset));
+  }
+  void operator()(const SendProducerAborted& e) {
+    v1::TaskCommand command;
+    command.mutable_producer_aborted()->set_dataset(e.dataset);
+    command.mutable_producer_aborted()->set_producer(e.producer);
+    session_.Send(std::move(command));
   }
   // These are not for a task.
   void operator()(const SendDesired&) {}

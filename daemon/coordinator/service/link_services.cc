@@ -25,6 +25,19 @@ absl::Status HelloFirst() {
       "the first message of this stream must be hello, and only the first");
 }
 
+absl::Status Review(const Context& context,
+                    const v1::ReviewAttemptsRequest& request,
+                    v1::ReviewAttemptsResponse* response) {
+  const absl::StatusOr<std::vector<AttemptStanding>> standings =
+      coordinator::ReviewAttempts(context, request.job(), request.generation(),
+                                  Decode(request));
+  if (!standings.ok()) return standings.status();
+  for (const AttemptStanding standing : *standings) {
+    response->add_standings(Encode(standing));
+  }
+  return absl::OkStatus();
+}
+
 // What is being said on one stream of an agent. Event-loop only once the stream
 // is attached; shared with the session's callbacks.
 struct AgentConversation {
@@ -143,6 +156,10 @@ void TaskConversation::Message(const Context& context,
     case v1::TaskMessage::kDone:
       TakeTrainingDone(context, speaker, message.done().step());
       break;
+    case v1::TaskMessage::kSpoolNotice:
+      TakeSpoolNotice(context, speaker, KindOf(message.spool_notice()),
+                      message.spool_notice().message());
+      break;
     case v1::TaskMessage::kHello:
     case v1::TaskMessage::kHeartbeat:
     // A newer task may say what this coordinator does not know.
@@ -245,6 +262,30 @@ grpc::ServerUnaryReactor* TaskLinkService::SealPartition(
                           Decode(request.partition()));
         }
         return [call, status](const Context&) { call->Answer(status); };
+      });
+  if (!posted.ok()) call->Answer(posted);
+  return call->reactor();
+}
+
+grpc::ServerUnaryReactor* TaskLinkService::ReviewAttempts(
+    grpc::CallbackServerContext* context,
+    const v1::ReviewAttemptsRequest* request,
+    v1::ReviewAttemptsResponse* response) {
+  auto call = std::make_shared<UnaryCall>(context);
+  const absl::Status posted =
+      dependencies_.loop->Post([call, response, request = *request,
+                                token = net::PresentedToken(*context)](
+                                   const Context& decision) -> Answer {
+        const absl::StatusOr<const Job*> job =
+            RequireJob(decision.state(), request.job());
+        absl::Status status = job.status();
+        if (status.ok()) status = net::CheckToken(token, (*job)->token);
+        // Looked at once what it was asked behind is durable: what is dropped
+        // is dropped for good.
+        return [call, response, request, status](const Context& durable) {
+          call->Answer(status.ok() ? Review(durable, request, response)
+                                   : status);
+        };
       });
   if (!posted.ok()) call->Answer(posted);
   return call->reactor();

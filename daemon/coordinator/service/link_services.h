@@ -48,6 +48,10 @@ class TaskLinkService : public v1::TaskLink::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::SealPartitionRequest* request,
       v1::SealPartitionResponse* response) override;
+  grpc::ServerUnaryReactor* ReviewAttempts(
+      grpc::CallbackServerContext* context,
+      const v1::ReviewAttemptsRequest* request,
+      v1::ReviewAttemptsResponse* response) override;
 
  private:
   const LinkDependencies dependencies_;

@@ -103,6 +103,17 @@ TEST_F(LoadJobSpecTest, AZeroThatIsWrittenIsOutOfBoundsAndNotAbsent) {
                         "it must be more than 0"));
 }
 
+TEST_F(LoadJobSpecTest, AFolderHasOneSpelling) {
+  for (const std::string storage :
+       {"/runs/a", "/runs/a/", "/runs/b/../a", "//runs/./a", "../runs/a/",
+        "../work-folder/../runs/a"}) {
+    options_.assignments = {absl::StrCat("storage=", storage)};
+    absl::StatusOr<v1::JobSpec> spec = Load(kGoodSpec);
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    EXPECT_EQ(spec->storage().uri(), "/runs/a") << storage;
+  }
+}
+
 TEST_F(LoadJobSpecTest, DefaultsAreIdempotentAndValidateAgain) {
   absl::StatusOr<v1::JobSpec> spec = Load(R"(
 name: a

@@ -57,6 +57,8 @@ std::string Describe(const v1::TaskMessage& message) {
       return "plan " + std::to_string(message.plan().total_steps());
     case Message::kDone:
       return "done";
+    case Message::kSpoolNotice:
+      return "notice";
     case Message::MESSAGE_NOT_SET:
       break;
   }

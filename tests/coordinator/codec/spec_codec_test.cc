@@ -48,6 +48,17 @@ TEST(SpecCodec, PushedDataIsKnown) {
   EXPECT_EQ(facts.pushed[0].producers, 3);
 }
 
+TEST(SpecCodec, AFolderOfStorageHasOneSpelling) {
+  v1::JobSpec spec = Normalised(testing::Spec(1, 0));
+  for (const std::string uri :
+       {"/runs/x", "/runs/x/", "/runs/y/../x", "file:///runs/x"}) {
+    spec.mutable_storage()->set_uri(uri);
+    EXPECT_EQ(FactsOf(spec).storage, "/runs/x") << uri;
+  }
+  spec.mutable_storage()->set_uri("s3://bucket/y/../x");
+  EXPECT_EQ(FactsOf(spec).storage, "s3://bucket/y/../x");
+}
+
 TEST(SpecCodec, OnlyLocalStorageThatIsNotSharedKeepsAJobOnOneNode) {
   v1::JobSpec spec = Normalised(testing::Spec(1, 0));
   EXPECT_TRUE(FactsOf(spec).one_node);

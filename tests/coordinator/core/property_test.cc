@@ -92,7 +92,9 @@ EventBody RandomEvent(Dice& dice, const State& state) {
       if (dice.Roll(8) != 0) return PlanAnnounced{job, {1000, 1, 1, 1}};
       return JobFailed{job, {"ps/0", "x", {}}, "failed", {}};
     default:
-      switch (dice.Roll(5)) {
+      switch (dice.Roll(6)) {
+        case 5:
+          return SpoolNoticed{job, "feed/0", "SpoolDiskFull", "full"};
         case 0:
           return ProducerBegun{job, "train", "p"};
         case 1:
@@ -167,8 +169,17 @@ std::string RandomCommand(Dice& dice) {
       return dice.Roll(3) == 0 ? "restart"
                                : absl::StrCat("wait ", 1 + dice.Roll(12));
     default:
-      return dice.Roll(6) == 0 ? absl::StrCat("cancel ", job)
-                               : absl::StrCat("seal ", job, " p 0 a 5");
+      switch (dice.Roll(6)) {
+        case 0:
+          return absl::StrCat("cancel ", job);
+        case 1:
+        case 2:
+          return absl::StrCat("begin ", job, " p");
+        case 3:
+          return absl::StrCat("abort ", job, " p");
+        default:
+          return absl::StrCat("seal ", job, " p 0 a 5");
+      }
   }
 }
 

@@ -102,6 +102,28 @@ class Flight : public ::testing::Test {
                         ->SealPartition(&context, request, &response));
   }
 
+  // What the feeds have said of their spools, up to an event of that kind.
+  std::string NoticesUntil(const std::string& kind) {
+    grpc::ClientContext context;
+    net::SetTimeout(context, testing::kPatience);
+    v1::ReadEventsRequest request;
+    request.set_id("j");
+    request.set_follow(true);
+    const auto reader = coordinator_.stub().ReadEvents(&context, request);
+    v1::Event event;
+    std::string text;
+    while (reader->Read(&event)) {
+      if (event.kind().find("Spool") == 0 || event.kind() == kind) {
+        absl::StrAppend(&text, event.task(), " ", event.kind(), " ",
+                        event.message(), "\n");
+      }
+      if (event.kind() == kind) break;
+    }
+    context.TryCancel();
+    reader->Finish();
+    return text;
+  }
+
   TestCoordinator coordinator_;
   std::unique_ptr<flight::FlightService::Stub> stub_;
   std::unique_ptr<FakeAgent> agent_;
@@ -214,11 +236,25 @@ TEST_F(Flight, FromBeginToACompleteDataset) {
   ASSERT_TRUE(membership.has_value());
   EXPECT_EQ(membership->membership().datasets_size(), 1);
   EXPECT_TRUE(coordinator_.Get("j")->datasets(0).complete());
+  // Whoever has not heard of the end may say it all again, at any time.
+  for (const bool ended : {false, true}) {
+    if (ended) {
+      ASSERT_TRUE(coordinator_.Cancel("j", "").ok());
+    }
+    EXPECT_TRUE(absl::IsAlreadyExists(
+        Act("begin", absl::StrCat("{", kKey, "}")).status()));
+    EXPECT_TRUE(Act("commit", partitions(60)).ok());
+    EXPECT_TRUE(
+        absl::IsFailedPrecondition(Act("commit", partitions(61)).status()));
+  }
 }
 
 TEST_F(Flight, WhoOnlyAsksIsGrantedNothing) {
   Run(1);
   const std::string& token = launches_["feed/0"].token();
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(Seal(token, "0", "a", 0, /*only_ask=*/true)));
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
   EXPECT_TRUE(Seal(token, "0", "a", 0, /*only_ask=*/true).ok());
   EXPECT_TRUE(Seal(token, "0", "b", 60).ok());
   EXPECT_TRUE(absl::IsAlreadyExists(Seal(token, "0", "a", 0, true)));
@@ -229,13 +265,78 @@ TEST_F(Flight, WhoOnlyAsksIsGrantedNothing) {
 
 TEST_F(Flight, AnAbortDropsWhatWasSent) {
   Run(1);
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
   ASSERT_TRUE(Seal(launches_["feed/0"].token(), "0", "a", 60).ok());
   const auto aborted = Act("abort", absl::StrCat("{", kKey, "}"));
   ASSERT_TRUE(aborted.ok()) << aborted.status();
   EXPECT_THAT(*aborted, HasSubstr("\"rows\":\"0\""));
+  // What is still on its way does not bring the producer back.
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      Seal(launches_["feed/0"].token(), "0", "a", 60)));
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
   EXPECT_TRUE(Seal(launches_["feed/0"].token(), "0", "b", 6).ok());
   EXPECT_THAT(*Act("status", absl::StrCat("{", kKey, "}")),
               HasSubstr("\"rows\":\"6\""));
+}
+
+TEST_F(Flight, AFeedHearsOfAnAbortAndLearnsWhatIsVoid) {
+  Run(1);
+  const std::string& token = launches_["feed/0"].token();
+  const auto review = [&](const std::string& producer, uint64_t generation) {
+    grpc::ClientContext context;
+    net::SetTimeout(context, testing::kPatience);
+    net::AddToken(context, token);
+    v1::ReviewAttemptsRequest request;
+    request.set_job("j");
+    request.set_generation(generation);
+    for (const std::string attempt : {"0/a", "0/b", "1/c"}) {
+      v1::Attempt& asked = *request.add_attempts();
+      asked.set_dataset("train");
+      asked.set_producer(producer);
+      asked.set_partition(attempt.substr(0, 1));
+      asked.set_attempt(attempt.substr(2));
+    }
+    v1::ReviewAttemptsResponse response;
+    const auto stub = v1::TaskLink::NewStub(coordinator_.channel());
+    const grpc::Status status =
+        stub->ReviewAttempts(&context, request, &response);
+    std::string text = status.ok() ? "" : std::string(status.error_message());
+    for (const int standing : response.standings()) {
+      absl::StrAppend(&text,
+                      v1::ReviewAttemptsResponse::Standing_Name(standing), " ");
+    }
+    return text;
+  };
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
+  ASSERT_TRUE(Seal(token, "0", "a", 60).ok());
+  EXPECT_EQ(review("p", 1), "SEALED VOID OPEN ");
+  EXPECT_EQ(review("nobody", 1), "VOID VOID VOID ");
+  // Whoever is not current must not drop anything.
+  EXPECT_THAT(review("p", 2), HasSubstr("is stale"));
+  ASSERT_TRUE(Act("abort", absl::StrCat("{", kKey, "}")).ok());
+  const auto told = tasks_["feed/0"]->Wait(v1::TaskCommand::kProducerAborted);
+  ASSERT_TRUE(told.has_value());
+  EXPECT_EQ(told->producer_aborted().dataset(), "train");
+  EXPECT_EQ(told->producer_aborted().producer(), "p");
+  EXPECT_EQ(review("p", 1), "VOID VOID VOID ");
+  ASSERT_TRUE(Act("begin", absl::StrCat("{", kKey, "}")).ok());
+  EXPECT_EQ(review("p", 1), "OPEN OPEN OPEN ");
+}
+
+TEST_F(Flight, ANoticeOfAFeedIsAnEventOfItsJob) {
+  Run(1);
+  v1::TaskMessage message;
+  message.mutable_spool_notice()->set_kind(v1::SpoolNotice::DISK_FULL);
+  message.mutable_spool_notice()->set_message("make room");
+  // Not that of a task that has no spool.
+  tasks_["worker/0"]->Send(message);
+  tasks_["feed/0"]->Send(message);
+  message.mutable_spool_notice()->set_kind(v1::SpoolNotice::DATA_DROPPED);
+  message.mutable_spool_notice()->set_message("of p");
+  tasks_["feed/0"]->Send(message);
+  EXPECT_EQ(
+      NoticesUntil("UnsealedDataDropped"),
+      "feed/0 SpoolDiskFull make room\nfeed/0 UnsealedDataDropped of p\n");
 }
 
 TEST_F(Flight, ActionsAreListed) {

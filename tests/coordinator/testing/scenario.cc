@@ -46,6 +46,9 @@ struct EffectText {
   std::string operator()(const SendDataset& e) const {
     return absl::StrCat("dataset ", e.dataset, " to ", e.job);
   }
+  std::string operator()(const SendProducerAborted& e) const {
+    return absl::StrCat("abort of ", e.producer, " to the feeds of ", e.job);
+  }
   std::string operator()(const SendWriteManifest& e) const {
     return absl::StrCat("write manifest ", e.step, " to ", e.job, " ps/0");
   }

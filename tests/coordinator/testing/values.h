@@ -140,6 +140,7 @@ inline std::vector<EventBody> OneOfEach() {
       ProducerCommitted{"j", "train", "p"},
       ProducerAborted{"j", "train", "p"},
       DatasetCompleted{"j", "train"},
+      SpoolNoticed{"j", "feed/0", "SpoolDiskFull", "make room"},
       Registered("node-a"),
       NodeLost{"node-a", "has been silent for 10 s"},
   };

@@ -9,6 +9,7 @@
 #include "common/fs/file_system.h"
 #include "common/testing/temp_folder.h"
 #include "tests/data/arrow_messages.h"
+#include "tests/data/feed/file_limit.h"
 #include "tests/data/idx_files.h"
 
 namespace tfd::data {
@@ -211,6 +212,35 @@ TEST_F(AttemptFileTest, RowsThatDoNotFitTheSpecAreDropped) {
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->rows(), 0);
   EXPECT_EQ(Contents(), "");
+}
+
+TEST_F(AttemptFileTest, AFullDiskTakesNothingAndLosesNothing) {
+  auto file = OpenOrDie();
+  Write(file.get(), {5});
+  const std::string whole = Contents();
+  const auto messages = ToMessages({ImageBatch(5, 9)});
+  {
+    // Room for half of it.
+    const FileLimit limit(whole.size() + 40);
+    const absl::Status status =
+        file->Append(Bytes(messages[1].metadata), Bytes(messages[1].body), 4);
+    EXPECT_TRUE(IsDiskFull(status)) << status;
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("make room"));
+  }
+  EXPECT_EQ(file->rows(), 5);
+  EXPECT_EQ(Contents(), whole);
+  Write(file.get(), {9});
+  const std::string more = Contents();
+  {
+    const FileLimit limit(more.size() + 4);
+    EXPECT_TRUE(IsDiskFull(file->Finish().status()));
+  }
+  EXPECT_EQ(Contents(), more);
+  const auto sealable = file->Finish();
+  ASSERT_TRUE(sealable.ok()) << sealable.status();
+  EXPECT_EQ(sealable->crc32c, Crc32c(Contents()));
+  EXPECT_EQ(RowsByArrow(), Sequence(9));
 }
 
 TEST_F(AttemptFileTest, MessageBytesIsWhatAMessageTakes) {

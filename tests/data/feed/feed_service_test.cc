@@ -100,6 +100,12 @@ class Put {
   bool Send(int begin, int end, const std::string& app_metadata = "") {
     return Send(ToMessages({ImageBatch(begin, end)})[1], app_metadata);
   }
+  // A message of metadata alone.
+  bool Say(const std::string& app_metadata) {
+    flight::FlightData data;
+    data.set_app_metadata(app_metadata);
+    return stream_->Write(data);
+  }
   void DoneWriting() { stream_->WritesDone(); }
   void Cancel() { context_.TryCancel(); }
 
@@ -493,6 +499,75 @@ TEST_F(FeedServiceTest, BatchesThatDoNotFitAreRefusedAndTheRowsBeforeKept) {
   ASSERT_TRUE(put.Send(good, R"({"offset": 5})"));
   put.DoneWriting();
   EXPECT_EQ(put.ReadAll()["rows"], 8);
+}
+
+TEST_F(FeedServiceTest, APartitionIsSealedOnlyWithTheRowsItsProducerSays) {
+  const auto push = [this](const std::string& partition, int64_t said) {
+    Put put(stub_.get());
+    EXPECT_TRUE(put.Begin(Path(partition, "a"), Schema()));
+    EXPECT_TRUE(put.Send(0, 5));
+    EXPECT_TRUE(put.Say(json({{"rows", said}}).dump()));
+    put.DoneWriting();
+    put.ReadAll();
+    return put.Finish();
+  };
+  const absl::Status cut_off = push("0", 6);
+  EXPECT_EQ(cut_off.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(cut_off.message()),
+              AllOf(HasSubstr("has 6 rows, and the spool has 5"),
+                    HasSubstr("same attempt")));
+  EXPECT_THAT(push("1", 4).ToString(),
+              AllOf(HasSubstr("has 4 rows, and the spool has 5"),
+                    HasSubstr("new attempt")));
+  EXPECT_TRUE(coordinator_.sealed().empty());
+  EXPECT_TRUE(push("2", 5).ok());
+  // What was there is kept.
+  Put put(stub_.get());
+  ASSERT_TRUE(put.Begin(Path("0", "a"), Schema()));
+  EXPECT_EQ(put.Read(), json({{"offset", 5}}));
+  ASSERT_TRUE(put.Send(5, 6));
+  ASSERT_TRUE(put.Say(R"({"rows": 6})"));
+  put.DoneWriting();
+  EXPECT_EQ(put.ReadAll()["rows"], 6);
+}
+
+TEST_F(FeedServiceTest, TheRowsMayBeSaidWithEveryBatch) {
+  {
+    Put put(stub_.get());
+    ASSERT_TRUE(put.Begin(Path("0", "a"), Schema()));
+    ASSERT_TRUE(put.Send(0, 5, R"({"offset": 0, "rows": 8})"));
+    put.DoneWriting();
+    EXPECT_THAT(put.Error(), HasSubstr("has 8 rows, and the spool has 5"));
+  }
+  {
+    Put put(stub_.get());
+    ASSERT_TRUE(put.Begin(Path("0", "a"), Schema()));
+    ASSERT_TRUE(put.Send(5, 8, R"({"offset": 5, "rows": 8})"));
+    ASSERT_TRUE(put.Say(R"({"rows": 9})"));
+    put.DoneWriting();
+    EXPECT_THAT(put.Error(), HasSubstr("before it said 8"));
+  }
+  Put put(stub_.get());
+  ASSERT_TRUE(put.Begin(Path("0", "a"), Schema()));
+  ASSERT_TRUE(put.Say(R"({"rows": 8})"));
+  put.DoneWriting();
+  EXPECT_EQ(put.ReadAll()["rows"], 8);
+}
+
+TEST_F(FeedServiceTest, MoreStreamsThanTheFeedTakesAreToldToComeAgain) {
+  std::vector<std::unique_ptr<Put>> open;
+  for (int i = 0; i < 256; ++i) {
+    open.push_back(std::make_unique<Put>(stub_.get()));
+    ASSERT_TRUE(open.back()->Begin(Path(std::to_string(i), "a"), Schema()));
+    ASSERT_EQ(open.back()->Read(), json({{"offset", 0}})) << i;
+  }
+  Put late(stub_.get());
+  late.Begin(Path("late", "a"), Schema());
+  late.ReadAll();
+  const absl::Status status = late.Finish();
+  // RESOURCE_EXHAUSTED is a full spool, which no retry helps.
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("try again"));
 }
 
 TEST_F(FeedServiceTest, AFullSpoolEndsTheStreamInWords) {

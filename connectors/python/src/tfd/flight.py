@@ -126,9 +126,9 @@ class Nodes:
 
 
 def _abandon(writer: flight.FlightStreamWriter) -> None:
-    """Ends a stream so that its partition is not sealed. Only the feed's refusal
-    does that: closing the writer, or leaving it to the garbage collector, says that
-    all is written."""
+    """Ends a stream so that its partition is not sealed, whatever is in it. Only the
+    feed's refusal does that: closing the writer, or leaving it to the garbage
+    collector, says that all is written."""
     with contextlib.suppress(pyarrow.ArrowException):  # It may have ended.
         writer.write_metadata(b"abandoned: this is no offset")
     with contextlib.suppress(pyarrow.ArrowException):
@@ -183,6 +183,8 @@ def _write(
         writer.write_with_metadata(batch, json.dumps({"offset": at}).encode())
         at += batch.num_rows
         on_rows(at)
+    # Sealed with so many, or not at all.
+    writer.write_metadata(json.dumps({"rows": table.num_rows}).encode())
     writer.done_writing()
     last: dict[str, Any] = {}
     while (result := results.read()) is not None:

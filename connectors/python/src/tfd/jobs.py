@@ -91,8 +91,11 @@ class Cause:
 
     def __str__(self) -> str:
         text = self.message
-        if self.task and self.exit:
-            text = f"{self.task} failed ({self.exit})" + (f": {text}" if text else "")
+        if self.task:
+            # The coordinator's words begin with how it ended in most cases.
+            how = str(self.exit) if self.exit else ""
+            failed = f"{self.task} failed" + (f" ({how})" if how not in text else "")
+            text = f"{failed}: {text}" if text else failed
         if self.exit and self.exit.last_lines:
             text += "\nits last lines:\n  " + "\n  ".join(self.exit.last_lines)
         return text

@@ -251,10 +251,12 @@ class _Filler:
             return text
         if text == "~" or text.startswith("~/"):
             text = self._variables.get("HOME", "~") + text[1:]
-        if not text or text.startswith("/") or "://" in text:
+        if not text or "://" in text:
             return text
         folder = self._folder if rules.spec_path else os.getcwd()
-        return os.path.normpath(os.path.join(folder, text))
+        # Absolute ones too, so that a folder has one spelling. (normpath leaves
+        # two slashes at the beginning.)
+        return "/" + os.path.normpath(os.path.join(folder, text)).lstrip("/")
 
 
 def _is_repeated(field: Field) -> bool:

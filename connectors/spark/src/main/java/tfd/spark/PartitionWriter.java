@@ -121,7 +121,7 @@ final class PartitionWriter implements AutoCloseable {
     persist(
         patience -> {
           sendUnsent(patience);
-          long sealed = stream.seal(patience);
+          long sealed = stream.seal(rows, patience);
           if (sealed != rows) {
             throw new TfdException(
                 target + ": " + rows + " rows were written, and " + sealed + " are sealed");

@@ -89,21 +89,31 @@ final class PutStream implements AutoCloseable {
     }
     listener.check();
     new VectorLoader(root).load(batch);
-    byte[] offset = ("{\"offset\":" + row + "}").getBytes(StandardCharsets.UTF_8);
-    ArrowBuf metadata = connection.allocator().buffer(offset.length);
-    metadata.writeBytes(offset);
-    call.putNext(metadata);
+    call.putNext(metadata("offset", row));
     root.clear();
   }
 
-  /** Says that this was all; gives the rows that are sealed. */
-  long seal(Patience patience) throws NoProgress {
+  /**
+   * Says that this was all, and how many rows it is; gives the rows that are sealed. The feed seals
+   * no other number.
+   */
+  long seal(long rows, Patience patience) throws NoProgress {
     if (!ended) {
+      listener.check();
       ended = true;
+      call.putMetadata(metadata("rows", rows));
       call.completed();
     }
     await(() -> listener.sealed >= 0 && listener.isOver, patience, "the partition to be sealed");
     return listener.sealed;
+  }
+
+  // Flight's own once it is put.
+  private ArrowBuf metadata(String name, long rows) {
+    byte[] json = ("{\"" + name + "\":" + rows + "}").getBytes(StandardCharsets.UTF_8);
+    ArrowBuf buffer = connection.allocator().buffer(json.length);
+    buffer.writeBytes(json);
+    return buffer;
   }
 
   private void await(BooleanSupplier condition, Patience patience, String what) throws NoProgress {

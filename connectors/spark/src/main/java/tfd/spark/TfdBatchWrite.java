@@ -129,6 +129,19 @@ final class TfdBatchWrite implements BatchWrite {
               + producer
               + "\", which runs at the same time: give each its own name");
     }
+    if (granted.rows != told.rows) {
+      throw new TfdException(
+          "partition "
+              + told.partition
+              + " of "
+              + options.target()
+              + " had "
+              + granted.rows
+              + " rows when a task attempt before had it sealed, and "
+              + told.rows
+              + " now: rows may be there twice or not at all; cache the DataFrame, or sort it, so"
+              + " that a task that runs again gives the same rows");
+    }
     return granted;
   }
 

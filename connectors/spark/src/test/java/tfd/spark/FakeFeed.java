@@ -118,12 +118,18 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
       rows = spool.computeIfAbsent(partition + "/" + attempt, key -> new ArrayList<>());
       answer(answers, "{\"offset\":" + rows.size() + "}");
     }
+    int said = -1;
     for (int batch = 0; stream.next(); batch++) {
+      JsonNode metadata = metadataOf(stream);
+      if (metadata.has("rows")) {
+        said = metadata.get("rows").asInt();
+        continue;
+      }
       beforeBatch.accept(batch);
       IntVector ids = (IntVector) root.getVector("id");
       synchronized (this) {
         checkNotTaken(partition, attempt);
-        checkOffset(stream.getLatestMetadata(), rows.size());
+        checkOffset(metadata.get("offset").asInt(), rows.size());
         for (int i = 0; i < root.getRowCount(); i++) {
           rows.add(ids.get(i));
         }
@@ -132,6 +138,11 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
       answer(answers, "{\"offset\":" + rows.size() + "}");
     }
     beforeSeal.run();
+    if (said != rows.size()) {
+      throw CallStatus.INVALID_ARGUMENT
+          .withDescription("the producer says " + said + " rows, there are " + rows.size())
+          .toRuntimeException();
+    }
     synchronized (this) {
       checkNotTaken(partition, attempt);
       sealedBy.put(partition, attempt);
@@ -148,10 +159,14 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
     }
   }
 
-  private void checkOffset(ArrowBuf metadata, int rows) throws Exception {
+  private static JsonNode metadataOf(FlightStream stream) throws Exception {
+    ArrowBuf metadata = stream.getLatestMetadata();
     byte[] bytes = new byte[(int) metadata.readableBytes()];
     metadata.getBytes(metadata.readerIndex(), bytes);
-    int offset = JSON.readTree(bytes).get("offset").asInt();
+    return JSON.readTree(bytes);
+  }
+
+  private void checkOffset(int offset, int rows) {
     if (offset != rows) {
       throw CallStatus.INVALID_ARGUMENT
           .withDescription("a batch begins at row " + offset + ", not at " + rows)

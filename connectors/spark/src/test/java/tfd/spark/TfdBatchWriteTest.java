@@ -101,6 +101,18 @@ class TfdBatchWriteTest {
   }
 
   @Test
+  void ARetryWithOtherRowsThanWereSealedFailsTheWrite() throws Exception {
+    TfdBatchWrite write = plan("j");
+    DataWriterFactory factory = write.createBatchWriterFactory(() -> 1);
+    run(factory, 0, 5); // and nobody hears of it
+    WriterCommitMessage message = run(factory, 0, 6);
+    TfdException e =
+        assertThrows(TfdException.class, () -> write.commit(new WriterCommitMessage[] {message}));
+    assertTrue(e.getMessage().contains("had 5 rows"), e.getMessage());
+    assertTrue(e.getMessage().contains("and 6 now"), e.getMessage());
+  }
+
+  @Test
   void APartitionThatAnotherWriteHasSealedIsNotTaken() throws Exception {
     TfdBatchWrite write = plan("j");
     DataWriterFactory factory = write.createBatchWriterFactory(() -> 1);
