@@ -129,9 +129,14 @@ absl::StatusOr<TaskEnvironment> ParseTaskEnvironment(
                        Required(variables, kExitFileVariable));
   TFD_ASSIGN_OR_RETURN(environment.socket_folder,
                        Required(variables, kSocketFolderVariable));
-  if (environment.role == "feed") {
+  const bool feeds = environment.role == "feed";
+  const bool serves = environment.spec.has_predict() &&
+                      !environment.spec.predict().has_input();
+  if (feeds || serves) {
     TFD_ASSIGN_OR_RETURN(environment.feed_token,
                          TokenOf(variables, kFeedTokenFileVariable));
+  }
+  if (feeds) {
     TFD_ASSIGN_OR_RETURN(environment.spool_folder,
                          Required(variables, kSpoolFolderVariable));
   }

@@ -36,7 +36,7 @@ struct TaskEnvironment {
   uint64_t generation = 0;
   // The job's token, read from its file.
   std::string token;
-  // feed only: what producers present.
+  // Of a feed, and of a worker that serves a model: what callers present.
   std::string feed_token;
   // With defaults filled in and paths absolute, read from its file.
   v1::JobSpec spec;

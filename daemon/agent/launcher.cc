@@ -232,9 +232,12 @@ std::map<std::string, std::string> TaskVariables(const Launcher& launcher,
       {kSocketFolderVariable, launcher.SocketFolder(key.job)},
       {"PATH", kDefaultPath},
   };
-  if (launch.program() == v1::TaskLaunch::FEED) {
+  const bool feeds = launch.program() == v1::TaskLaunch::FEED;
+  if (feeds || !launch.feed_token().empty()) {
     variables[kFeedTokenFileVariable] =
         absl::StrCat(folder, "/", kFeedTokenFile);
+  }
+  if (feeds) {
     variables[kSpoolFolderVariable] = launcher.SpoolFolder(key.job);
   }
   // As many threads as cpus: otherwise each process takes all of the machine.

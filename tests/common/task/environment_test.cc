@@ -114,6 +114,19 @@ TEST_F(TaskEnvironmentTest, AFeedHasATokenAndASpoolOfItsOwn) {
   EXPECT_EQ(environment->spool_folder, "/var/spool");
 }
 
+TEST_F(TaskEnvironmentTest, AWorkerThatServesIsNotOpenToAll) {
+  v1::JobSpec spec;
+  spec.mutable_predict()->set_model("/m");
+  std::ofstream(folder_ / "spec.pb") << spec.SerializeAsString();
+  EXPECT_THAT(ErrorOf(), HasSubstr(kFeedTokenFileVariable));
+  variables_[kFeedTokenFileVariable] = folder_ / "feed_token";
+  EXPECT_EQ(ParseTaskEnvironment(variables_)->feed_token, "push");
+  // Files have no callers.
+  spec.mutable_predict()->mutable_input();
+  std::ofstream(folder_ / "spec.pb") << spec.SerializeAsString();
+  EXPECT_EQ(ParseTaskEnvironment(variables_)->feed_token, "");
+}
+
 TEST_F(TaskEnvironmentTest, ThreadsAreTheRolesCpusAndAtLeastOne) {
   TaskEnvironment environment = *ParseTaskEnvironment(variables_);
   EXPECT_EQ(environment.Threads(), 2);
