@@ -7,8 +7,8 @@
 #
 # The wheel's libparquet exports an OpenSSL of its own. Wherever it is linked,
 # Debian's libssl and libcrypto must come first, or gRPC's TLS binds to a mixture
-# of the two: hence the option in front of its path. (One option and not five:
-# CMake removes repeated ones.)
+# of the two: hence a link option, which stands before all libraries. (Among them
+# CMake would put it behind libparquet where both are reached by several ways.)
 
 find_package(OpenSSL REQUIRED)
 find_package(Arrow 22 CONFIG QUIET)
@@ -66,7 +66,7 @@ if(Arrow_FOUND AND Parquet_FOUND)
   target_link_libraries(tfd::parquet INTERFACE Parquet::parquet_shared tfd::arrow)
 else()
   add_library(tfd_openssl_first INTERFACE IMPORTED)
-  target_link_libraries(tfd_openssl_first INTERFACE
+  target_link_options(tfd_openssl_first INTERFACE
     "-Wl,--push-state,--no-as-needed,${OPENSSL_SSL_LIBRARY},${OPENSSL_CRYPTO_LIBRARY},--pop-state")
   foreach(_lib arrow parquet)
     add_library(tfd_pyarrow_${_lib} SHARED IMPORTED)

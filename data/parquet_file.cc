@@ -25,9 +25,10 @@
 namespace tfd::data {
 namespace {
 
-// Rows decoded at a time: enough for the cost per batch to vanish, few enough
-// for images.
+// Decoded at a time, whichever is less: enough rows for the cost per batch to
+// vanish, and not more memory than that for large images.
 constexpr int64_t kRowsAtATime = 16384;
+constexpr int64_t kBytesAtATime = 32 << 20;
 // Of a row group that is written.
 constexpr int64_t kRowGroupBytes = 64 << 20;
 
@@ -109,7 +110,6 @@ absl::StatusOr<std::unique_ptr<TableReader>> ParquetReader::Open(
   // Where the writer left checksums.
   properties.set_page_checksum_verification(true);
   parquet::ArrowReaderProperties arrow_properties(/*use_threads=*/false);
-  arrow_properties.set_batch_size(kRowsAtATime);
   // Reads a row group's columns in a few large pieces, ahead of their decoding.
   arrow_properties.set_pre_buffer(IsRemote(path));
   parquet::arrow::FileReaderBuilder builder;
@@ -152,8 +152,13 @@ absl::StatusOr<std::shared_ptr<arrow::RecordBatch>> ParquetReader::DoNext() {
     if (!rows_) {
       if (row_group_ + 1 >= file_->num_row_groups()) return nullptr;
       ++row_group_;
-      rows_left_ =
-          file_->parquet_reader()->metadata()->RowGroup(row_group_)->num_rows();
+      const auto group =
+          file_->parquet_reader()->metadata()->RowGroup(row_group_);
+      rows_left_ = group->num_rows();
+      const int64_t row_bytes =
+          1 + group->total_byte_size() / std::max<int64_t>(1, rows_left_);
+      file_->set_batch_size(std::clamp<int64_t>(
+          kBytesAtATime / std::max<int64_t>(1, row_bytes), 1, kRowsAtATime));
       auto rows = file_->GetRecordBatchReader({row_group_}, leaves_);
       if (!rows.ok()) return Damaged(rows.status());
       rows_ = *std::move(rows);
