@@ -105,7 +105,7 @@ absl::Status AttemptWriter::Append(std::shared_ptr<arrow::Buffer> metadata,
 }
 
 absl::StatusOr<AttemptFile::Sealable> AttemptWriter::Finish() {
-  TFD_RETURN_IF_ERROR(spool_->CheckNotDropped(key_));
+  TFD_RETURN_IF_ERROR(spool_->BeginSealing(key_));
   return file_->Finish();
 }
 
@@ -249,7 +249,7 @@ absl::StatusOr<std::unique_ptr<AttemptWriter>> Spool::Acquire(
 absl::Status Spool::Hold(const AttemptKey& key, std::function<void()> evict) {
   absl::MutexLock lock(&mutex_);
   const auto sealed = sealed_.find(WithoutAttempt(key));
-  if (sealed != sealed_.end() && sealed->second != key.attempt) {
+  if (sealed != sealed_.end() && sealed->second.attempt != key.attempt) {
     return OtherAttempt(key);
   }
   const auto held = entries_.find(key);
@@ -284,6 +284,7 @@ void Spool::Release(const AttemptKey& key) {
     absl::MutexLock lock(&mutex_);
     Entry& entry = entries_[key];
     entry.evict = nullptr;
+    entry.sealing = false;
     if (!entry.dropped) {
       entry.held = false;
       entry.idle_since = SteadyNow();
@@ -305,56 +306,64 @@ std::vector<Spool::Known> Spool::Attempts() const {
   attempts.reserve(entries_.size());
   for (const auto& [key, entry] : entries_) {
     if (entry.dropped) continue;
-    const auto sealed = sealed_.find(WithoutAttempt(key));
     attempts.push_back(
-        {key, entry.held,
-         sealed != sealed_.end() && sealed->second == key.attempt,
-         entry.idle_since, entry.size_bytes});
+        {key, entry.held, GrantOf(key), entry.idle_since, entry.size_bytes});
   }
   return attempts;
 }
 
-void Spool::Discard(const AttemptKey& key, const absl::Status& why) {
+uint64_t Spool::GrantOf(const AttemptKey& key) const {
+  const auto sealed = sealed_.find(WithoutAttempt(key));
+  return sealed != sealed_.end() && sealed->second.attempt == key.attempt
+             ? sealed->second.number
+             : 0;
+}
+
+bool Spool::Discard(const Known& attempt, const absl::Status& why) {
+  return Discard(attempt, /*unless_held=*/false, why);
+}
+
+bool Spool::DiscardIdle(const Known& attempt) {
+  return Discard(attempt, /*unless_held=*/true, OtherAttempt(attempt.key));
+}
+
+bool Spool::Discard(const Known& attempt, bool unless_held,
+                    const absl::Status& why) {
+  const AttemptKey& key = attempt.key;
   {
     absl::MutexLock lock(&mutex_);
     const auto found = entries_.find(key);
-    if (found == entries_.end() || found->second.dropped) return;
-    Entry& entry = found->second;
-    const auto sealed = sealed_.find(WithoutAttempt(key));
-    if (sealed != sealed_.end() && sealed->second == key.attempt) {
-      sealed_.erase(sealed);
+    if (found == entries_.end() || found->second.dropped ||
+        found->second.sealing || GrantOf(key) != attempt.grant ||
+        (unless_held && found->second.held)) {
+      return false;
     }
+    Entry& entry = found->second;
+    if (attempt.grant != 0) sealed_.erase(WithoutAttempt(key));
     entry.dropped = why;
     if (entry.held) {  // its writer deletes it
       if (entry.evict) entry.evict();
-      return;
+      return true;
     }
     entry.held = true;
   }
   Delete(key);
+  return true;
 }
 
-bool Spool::DiscardIdle(const AttemptKey& key) {
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto found = entries_.find(key);
-    const auto sealed = sealed_.find(WithoutAttempt(key));
-    if (found == entries_.end() || found->second.held ||
-        (sealed != sealed_.end() && sealed->second == key.attempt)) {
-      return false;
-    }
-    found->second.dropped = OtherAttempt(key);
-    found->second.held = true;
-  }
-  Delete(key);
-  return true;
+absl::Status Spool::BeginSealing(const AttemptKey& key) {
+  absl::MutexLock lock(&mutex_);
+  Entry& entry = entries_[key];
+  if (entry.dropped) return *entry.dropped;
+  entry.sealing = true;
+  return absl::OkStatus();
 }
 
 void Spool::MarkSealed(const AttemptKey& key) {
   std::vector<AttemptKey> losers;
   {
     absl::MutexLock lock(&mutex_);
-    sealed_[WithoutAttempt(key)] = key.attempt;
+    sealed_[WithoutAttempt(key)] = {key.attempt, ++grants_};
     for (auto& [other, entry] : entries_) {
       if (!other.SamePartition(key) || other.attempt == key.attempt) continue;
       // One that is being deleted already is left to whoever does it.
@@ -375,7 +384,7 @@ void Spool::MarkSealed(const AttemptKey& key) {
 void Spool::Unseal(const AttemptKey& key) {
   absl::MutexLock lock(&mutex_);
   const auto sealed = sealed_.find(WithoutAttempt(key));
-  if (sealed == sealed_.end() || sealed->second == key.attempt) return;
+  if (sealed == sealed_.end() || sealed->second.attempt == key.attempt) return;
   sealed_.erase(sealed);
 }
 

@@ -139,20 +139,22 @@ class Spool {
     AttemptKey key;
     // Someone writes it.
     bool held = false;
-    // The coordinator has granted it the partition; false where that is not
-    // known since this process began.
-    bool sealed = false;
+    // Which grant of the coordinator gave it the partition; 0 where there was
+    // none since this process began.
+    uint64_t grant = 0;
     // Since when nobody writes it (SteadyNow), or since the spool was opened.
     absl::Time idle_since;
     uint64_t size_bytes = 0;
   };
   std::vector<Known> Attempts() const;
 
-  // Nobody needs this attempt any more. Its stream ends, if there is one, with
-  // `why` if it can still be told; its files are deleted and do not count.
-  void Discard(const AttemptKey& key, const absl::Status& why);
-  // The same, unless someone writes it again or it was sealed: false then.
-  bool DiscardIdle(const AttemptKey& key);
+  // Nobody needs this attempt any more, as it was when Attempts gave it. Its
+  // stream ends, if there is one, with `why` if it can still be told; its files
+  // are deleted and do not count. False, and it stays, where it is being
+  // sealed or was sealed (again) meanwhile.
+  bool Discard(const Known& attempt, const absl::Status& why);
+  // The same, but it stays also where someone writes it.
+  bool DiscardIdle(const Known& attempt);
 
   // Bytes in files of a dataset.
   uint64_t used_bytes(const std::string& dataset) const;
@@ -166,8 +168,14 @@ class Spool {
     std::function<void()> evict;
     // Deleted as soon as nobody writes it; why, for its writer.
     std::optional<absl::Status> dropped;
+    // Its writer asks for the grant: too late to drop it.
+    bool sealing = false;
     absl::Time idle_since;
     uint64_t size_bytes = 0;
+  };
+  struct Grant {
+    std::string attempt;
+    uint64_t number = 0;
   };
   struct DatasetState {
     SpoolDataset options;
@@ -193,6 +201,13 @@ class Spool {
   // Its files; then Forget takes it out of the books.
   void DeleteFiles(const AttemptKey& key) const;
   void Forget(const AttemptKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // 0: none.
+  uint64_t GrantOf(const AttemptKey& key) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Where `unless_held`, one that someone writes stays.
+  bool Discard(const Known& attempt, bool unless_held, const absl::Status& why);
+  // From here on it is sealed, or stays for another try.
+  absl::Status BeginSealing(const AttemptKey& key);
   // Deletes an attempt that nobody writes and that the caller holds.
   void Delete(const AttemptKey& key);
   void SetSize(const AttemptKey& key, uint64_t size_bytes)
@@ -216,7 +231,8 @@ class Spool {
   std::map<std::string, DatasetState> datasets_ ABSL_GUARDED_BY(mutex_);
   std::map<AttemptKey, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   // Partition (a key without attempt) → the attempt that was granted it.
-  std::map<AttemptKey, std::string> sealed_ ABSL_GUARDED_BY(mutex_);
+  std::map<AttemptKey, Grant> sealed_ ABSL_GUARDED_BY(mutex_);
+  uint64_t grants_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace tfd::data

@@ -46,7 +46,7 @@ void SpoolKeeper::Stop() {
 }
 
 bool SpoolKeeper::IsExpired(const Spool::Known& attempt, absl::Time now) const {
-  return !attempt.held && !attempt.sealed &&
+  return !attempt.held && attempt.grant == 0 &&
          now - attempt.idle_since >= options_.lease;
 }
 
@@ -103,19 +103,19 @@ absl::Status SpoolKeeper::Review(const std::vector<Spool::Known>& attempts,
     const auto standing = answer.standings(static_cast<int>(i));
     // It had the partition when the coordinator was asked, and then not.
     const bool is_aborted =
-        known.sealed && standing == v1::ReviewAttemptsResponse::OPEN;
+        known.grant != 0 && standing == v1::ReviewAttemptsResponse::OPEN;
     if (standing == v1::ReviewAttemptsResponse::VOID || is_aborted) {
-      spdlog::info("{} is dropped: nobody needs it any more",
-                   known.key.ToString());
-      spool_->Discard(known.key, absl::AbortedError(absl::StrCat(
-                                     known.key.ToString(),
-                                     " is dropped: its producer has aborted, "
-                                     "or has not begun; begin, then push with "
-                                     "a new attempt")));
+      const absl::Status why = absl::AbortedError(absl::StrCat(
+          known.key.ToString(),
+          " is dropped: its producer has aborted, or has not begun, or another "
+          "attempt is sealed; begin, then push with a new attempt"));
+      if (spool_->Discard(known, why)) {
+        spdlog::info("{}", std::string(why.message()));
+      }
     } else if (standing == v1::ReviewAttemptsResponse::SEALED) {
-      if (!known.sealed) spool_->MarkSealed(known.key);
+      if (known.grant == 0) spool_->MarkSealed(known.key);
     } else if (standing == v1::ReviewAttemptsResponse::OPEN &&
-               IsExpired(known, now) && spool_->DiscardIdle(known.key)) {
+               IsExpired(known, now) && spool_->DiscardIdle(known)) {
       vanished.push_back(known);
     }
   }
@@ -138,13 +138,14 @@ void SpoolKeeper::Tell(const std::vector<Spool::Known>& dropped) {
     v1::SpoolNotice notice;
     notice.set_kind(v1::SpoolNotice::DATA_DROPPED);
     notice.set_message(absl::StrCat(
-        "producer ", producer.second, " of ", producer.first,
-        " has not come back for ", tfd::FormatDuration(options_.lease),
-        ": what it left unsealed on this node is dropped, ",
-        FormatBytes(sum.size_bytes), " in ", sum.partitions.size(),
-        sum.partitions.size() == 1 ? " partition (" : " partitions (first ",
+        "nobody has gone on for ", tfd::FormatDuration(options_.lease),
+        " with what producer ", producer.second, " of ", producer.first,
+        " left unsealed on this node: ", FormatBytes(sum.size_bytes), " in ",
+        sum.partitions.size(), " partition",
+        sum.partitions.size() == 1 ? "" : "s", " (first ",
         *sum.partitions.begin(),
-        "); the dataset still waits for it: run it again, or abort it"));
+        ") are dropped. If the producer is gone, the dataset still waits for "
+        "it: run it again, or abort it"));
     spdlog::warn("{}", notice.message());
     options_.tell(notice);
   }

@@ -139,6 +139,27 @@ TEST_F(SpoolKeeperTest, WhatIsSealedWhileTheCoordinatorIsAskedStays) {
   EXPECT_TRUE(Exists(Key("p", "a")));
 }
 
+TEST_F(SpoolKeeperTest, WhatIsBeingSealedIsTooLateToDrop) {
+  // Asked about before its producer had begun, granted after.
+  auto writer = Push(Key("p", "a"));
+  standings_["a"] = Answer::VOID;
+  while_asked_ = [&] { ASSERT_TRUE(writer->Finish().ok()); };
+  keeper_->ReviewAll();
+  ASSERT_TRUE(keeper_->Tend(SteadyNow()).ok());
+  spool_->MarkSealed(writer->key());
+  writer.reset();
+  EXPECT_TRUE(Exists(Key("p", "a")));
+  // One that was granted anew, too.
+  while_asked_ = [this] { spool_->MarkSealed(Key("p", "a")); };
+  keeper_->ReviewAll();
+  ASSERT_TRUE(keeper_->Tend(SteadyNow()).ok());
+  EXPECT_TRUE(Exists(Key("p", "a")));
+  while_asked_ = nullptr;
+  keeper_->ReviewAll();
+  ASSERT_TRUE(keeper_->Tend(SteadyNow()).ok());
+  EXPECT_FALSE(Exists(Key("p", "a")));
+}
+
 TEST_F(SpoolKeeperTest, OnlyTheAttemptsOfTheProducerAreAskedAbout) {
   Push(Key("p", "a"));
   Push(Key("q", "b"));
@@ -180,7 +201,7 @@ TEST_F(SpoolKeeperTest, WhatAProducerLeavesIsDroppedAfterItsLeaseAndNamed) {
   ASSERT_EQ(notices_.size(), 1u);
   EXPECT_EQ(notices_[0].kind(), v1::SpoolNotice::DATA_DROPPED);
   EXPECT_THAT(notices_[0].message(),
-              AllOf(HasSubstr("producer p of train"), HasSubstr("15m"),
+              AllOf(HasSubstr("producer p of train"), HasSubstr("15 min"),
                     HasSubstr("1 partition (first 0)")));
 }
 
@@ -201,13 +222,15 @@ TEST_F(SpoolKeeperTest, WhatIsSealedHasNoLease) {
 
 TEST_F(SpoolKeeperTest, NothingIsDroppedWithoutTheCoordinatorsWord) {
   Seal(Key("p", "a"));
-  Push(Key("p", "b"));
+  AttemptKey other = Key("p", "b");
+  other.partition = "1";
+  Push(other);
   keeper_->ReviewProducer("train", "p");
   standings_ = {{"a", Answer::VOID}, {"b", Answer::VOID}};
   refusal_ = absl::FailedPreconditionError("generation 3 is stale");
   EXPECT_FALSE(keeper_->Tend(SteadyNow() + 2 * kLease).ok());
   EXPECT_TRUE(Exists(Key("p", "a")));
-  EXPECT_TRUE(Exists(Key("p", "b")));
+  EXPECT_TRUE(Exists(other));
   // It is asked again.
   refusal_ = absl::OkStatus();
   EXPECT_TRUE(keeper_->Await(absl::InfiniteDuration()));
