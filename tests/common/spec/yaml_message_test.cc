@@ -94,7 +94,8 @@ TEST(FillFromYamlTest, AFieldAtTheWrongLevelIsToldItsPlace) {
   v1::JobSpec spec;
   EXPECT_THAT(Fill("batch_size: 64\nlr: 0.1", &spec),
               ElementsAre(HasSubstr("did you mean data.train.batch_size or "
-                                    "data.validation.batch_size?"),
+                                    "data.validation.batch_size or "
+                                    "predict.input.batch_size?"),
                           HasSubstr("did you mean optimizer.lr?")));
 }
 
