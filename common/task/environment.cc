@@ -130,8 +130,8 @@ absl::StatusOr<TaskEnvironment> ParseTaskEnvironment(
   TFD_ASSIGN_OR_RETURN(environment.socket_folder,
                        Required(variables, kSocketFolderVariable));
   const bool feeds = environment.role == "feed";
-  const bool serves = environment.spec.has_predict() &&
-                      !environment.spec.predict().has_input();
+  const bool serves =
+      environment.spec.has_predict() && !environment.spec.predict().has_input();
   if (feeds || serves) {
     TFD_ASSIGN_OR_RETURN(environment.feed_token,
                          TokenOf(variables, kFeedTokenFileVariable));
