@@ -209,7 +209,7 @@ absl::StatusOr<std::unique_ptr<TableWriter>> IpcWriter::Create(
   TFD_ASSIGN_OR_RETURN(made->file_,
                        location.file_system->OpenForWriting(location.path));
   made->sink_ = std::make_shared<ArrowSink>(made->file_.get());
-  auto writer = arrow::ipc::MakeFileWriter(made->sink_, std::move(schema));
+  auto writer = arrow::ipc::MakeFileWriter(made->sink_, schema);
   if (!writer.ok()) return FromArrow(writer);
   made->writer_ = *std::move(writer);
   return made;

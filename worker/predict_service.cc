@@ -192,8 +192,8 @@ class ExchangeSession {
     TFD_ASSIGN_OR_RETURN(data::RecordSchema schema,
                          data::RecordSchema::Make(data.header, columns));
     schema_ = std::make_unique<data::RecordSchema>(std::move(schema));
-    TFD_ASSIGN_OR_RETURN(grpc::ByteBuffer answer, encoder_.Schema());
-    return Send(std::move(answer));
+    TFD_ASSIGN_OR_RETURN(const grpc::ByteBuffer answer, encoder_.Schema());
+    return Send(answer);
   }
 
   absl::Status Take(const data::FlightData& data) {
@@ -207,12 +207,13 @@ class ExchangeSession {
     TFD_RETURN_IF_ERROR(Annotate(answerer_->Answer(rows, &answers_),
                                  absl::StrCat("rows from ", rows_, " on")));
     rows_ += rows.rows;
-    TFD_ASSIGN_OR_RETURN(grpc::ByteBuffer answer, encoder_.Batch(answers_));
-    return Send(std::move(answer));
+    TFD_ASSIGN_OR_RETURN(const grpc::ByteBuffer answer,
+                         encoder_.Batch(answers_));
+    return Send(answer);
   }
 
-  absl::Status Send(grpc::ByteBuffer message) {
-    if (stream_->WriteMessage(std::move(message), kAnswerPatience)) {
+  absl::Status Send(const grpc::ByteBuffer& message) {
+    if (stream_->WriteMessage(message, kAnswerPatience)) {
       return absl::OkStatus();
     }
     return absl::CancelledError(
@@ -236,9 +237,8 @@ class PredictServiceImpl final
       public flight::FlightService::WithRawCallbackMethod_DoExchange<
           flight::FlightService::Service> {
  public:
-  PredictServiceImpl(PredictServiceOptions options, TrainedModel model)
-      : answerer_(std::move(options), std::move(model)),
-        calls_("this worker") {}
+  PredictServiceImpl(const PredictServiceOptions& options, TrainedModel model)
+      : answerer_(options, std::move(model)), calls_("this worker") {}
   ~PredictServiceImpl() override { Stop(); }
 
   grpc::Service* service() override { return this; }
@@ -262,9 +262,8 @@ class PredictServiceImpl final
 }  // namespace
 
 std::unique_ptr<PredictService> MakePredictService(
-    PredictServiceOptions options, TrainedModel model) {
-  return std::make_unique<PredictServiceImpl>(std::move(options),
-                                              std::move(model));
+    const PredictServiceOptions& options, TrainedModel model) {
+  return std::make_unique<PredictServiceImpl>(options, std::move(model));
 }
 
 }  // namespace tfd::worker

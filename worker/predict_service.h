@@ -49,7 +49,7 @@ class PredictService {
 };
 
 std::unique_ptr<PredictService> MakePredictService(
-    PredictServiceOptions options, TrainedModel model);
+    const PredictServiceOptions& options, TrainedModel model);
 
 }  // namespace tfd::worker
 

@@ -77,7 +77,7 @@ class PredictTask {
     TFD_ASSIGN_OR_RETURN(
         options.names,
         ReadLabelNames(spec_.labels(), model.description.classes));
-    service_ = MakePredictService(std::move(options), std::move(model));
+    service_ = MakePredictService(options, std::move(model));
     net::ServerOptions server;
     server.max_message_bytes = kMaxExchangeMessageBytes;
     server.unix_path =

@@ -85,9 +85,9 @@ void PutStream::OnReadDone(bool ok) {
   }
 }
 
-void PutStream::BeginWrite(grpc::ByteBuffer message) {
+void PutStream::BeginWrite(const grpc::ByteBuffer& message) {
   writing_ = true;
-  outgoing_.Swap(&message);
+  outgoing_ = message;
   StartWrite(&outgoing_);
 }
 
@@ -105,7 +105,8 @@ bool PutStream::Write(std::string app_metadata, absl::Duration timeout) {
   return WriteMessage(PutResult(std::move(app_metadata)), timeout);
 }
 
-bool PutStream::WriteMessage(grpc::ByteBuffer message, absl::Duration timeout) {
+bool PutStream::WriteMessage(const grpc::ByteBuffer& message,
+                             absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;
   absl::MutexLock lock(&mutex_);
   const auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
@@ -115,7 +116,7 @@ bool PutStream::WriteMessage(grpc::ByteBuffer message, absl::Duration timeout) {
       write_failed_ || cancelled_) {
     return false;
   }
-  BeginWrite(std::move(message));
+  BeginWrite(message);
   return mutex_.AwaitWithDeadline(absl::Condition(&idle), deadline) &&
          !write_failed_ && !cancelled_;
 }

@@ -54,7 +54,7 @@ class PutStream final
   bool Write(std::string app_metadata, absl::Duration timeout);
 
   // The same with any message.
-  bool WriteMessage(grpc::ByteBuffer message, absl::Duration timeout);
+  bool WriteMessage(const grpc::ByteBuffer& message, absl::Duration timeout);
 
   // Waits; true as soon as the client is gone, or the call was cancelled.
   bool AwaitCancel(absl::Duration timeout);
@@ -69,7 +69,7 @@ class PutStream final
 
  private:
   void Run();
-  void BeginWrite(grpc::ByteBuffer message)
+  void BeginWrite(const grpc::ByteBuffer& message)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   grpc::CallbackServerContext* const context_;

@@ -24,7 +24,7 @@ def test_list_names_each_benchmark():
     assert found.returncode == 0
     names = [line.split()[0] for line in found.stdout.splitlines()]
     assert names == [
-        "exchange", "allreduce", "tensorpipe", "training", "parameter-server"]
+        "exchange", "allreduce", "tensorpipe", "training", "parameter-server", "parquet"]
 
 
 def test_unknown_name_is_refused_with_the_known_ones():
