@@ -24,23 +24,32 @@ std::string CaseName(const ::testing::TestParamInfo<Case>& test) {
   return test.param.name;
 }
 
-TEST_P(RelationsTest, IsRefusedWithWhatToDo) {
+// What is wrong with `text` after the assignments of `test` have been applied.
+std::vector<std::string> ProblemsOf(const char* text, const Case& test) {
   v1::JobSpec spec;
-  ASSERT_THAT(Fill(kGoodSpec, &spec), IsEmpty());
-  for (const std::string& assignment : GetParam().assignments) {
-    ASSERT_THAT(Show(SetField(assignment, {}, &spec)), IsEmpty());
+  EXPECT_THAT(Fill(text, &spec), IsEmpty());
+  for (const std::string& assignment : test.assignments) {
+    EXPECT_THAT(Show(SetField(assignment, {}, &spec)), IsEmpty());
   }
   ApplyDefaults(&spec);
   std::vector<std::string> problems;
   for (const Problem& problem : ValidateJobSpec(spec, {})) {
     problems.push_back(problem.field + ": " + problem.message);
   }
-  if (GetParam().problem.empty()) {
+  return problems;
+}
+
+void ExpectProblem(const std::vector<std::string>& problems,
+                   const std::string& expected) {
+  if (expected.empty()) {
     EXPECT_THAT(problems, IsEmpty());
   } else {
-    EXPECT_THAT(problems,
-                ElementsAre(::testing::StartsWith(GetParam().problem)));
+    EXPECT_THAT(problems, ElementsAre(::testing::StartsWith(expected)));
   }
+}
+
+TEST_P(RelationsTest, IsRefusedWithWhatToDo) {
+  ExpectProblem(ProblemsOf(kGoodSpec, GetParam()), GetParam().problem);
 }
 
 const char kEvaluator[] = "tasks.evaluator={}";
@@ -330,24 +339,17 @@ predict: {model: /m, input: {format: csv, path: /a.csv}, output: /o}
 class PredictTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(PredictTest, IsRefusedWithWhatToDo) {
+  ExpectProblem(ProblemsOf(kPredicts, GetParam()), GetParam().problem);
+}
+
+TEST(PredictDefaultsTest, AreOneWorkerAndNothingThatTrains) {
   v1::JobSpec spec;
   ASSERT_THAT(Fill(kPredicts, &spec), IsEmpty());
-  for (const std::string& assignment : GetParam().assignments) {
-    ASSERT_THAT(Show(SetField(assignment, {}, &spec)), IsEmpty());
-  }
   ApplyDefaults(&spec);
-  std::vector<std::string> problems;
-  for (const Problem& problem : ValidateJobSpec(spec, {})) {
-    problems.push_back(problem.field + ": " + problem.message);
-  }
-  if (GetParam().problem.empty()) {
-    EXPECT_THAT(problems, IsEmpty());
-    EXPECT_FALSE(spec.tasks().has_ps());
-    EXPECT_EQ(spec.tasks().worker().count(), 1);
-  } else {
-    EXPECT_THAT(problems,
-                ElementsAre(::testing::StartsWith(GetParam().problem)));
-  }
+  EXPECT_FALSE(spec.tasks().has_ps());
+  EXPECT_EQ(spec.tasks().worker().count(), 1);
+  EXPECT_FALSE(spec.has_optimizer());
+  EXPECT_GT(spec.predict().input().batch_size(), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(
