@@ -81,6 +81,7 @@ FORWARD_SHARE = 1 / 3
 MEMBERS = (2, 4, 8, 16, 32, 64)
 GBITS = (10, 25, 100)
 CHUNK_BYTES = MIB
+ONE_SHARD_BYTES = 64 << 10  # A total up to this is one chunk (tensor/layout.cc).
 BUCKET_BYTES = 25 * MIB  # DDP's; Horovod fuses up to 64 MiB
 RING_SLICES = 4
 # A message of a ring costs less than one of gRPC's: about what a raw socket's does.
@@ -265,7 +266,8 @@ def best_chunk(model, machine, members):
 
 def one_machine(size_bytes, processes, machine):
     """µs of an all-reduce step of allreduce_bench: all gradients are there at once."""
-    chunk = min(CHUNK_BYTES, -(-size_bytes // processes))
+    shards = 1 if size_bytes <= ONE_SHARD_BYTES else processes
+    chunk = min(CHUNK_BYTES, -(-size_bytes // shards))
     units = [(0.0, chunk)] * (size_bytes // chunk)
     return sharded_exchange(machine, processes, units) * 1e6
 
