@@ -74,7 +74,10 @@ absl::Status DescribeFlight(const State& state,
   if (!job.ok()) return job.status();
   if (IsEnd((*job)->state)) {
     return absl::FailedPreconditionError(
-        absl::StrCat("job ", (*job)->id, " takes no more data, it has ended: ",
+        absl::StrCat("job ", (*job)->id,
+                     (*job)->facts.purpose == Purpose::kTrain
+                         ? " takes no more data, it has ended: "
+                         : " answers no more rows, it has ended: ",
                      JobStateName((*job)->state), ", ", (*job)->reason));
   }
   const bool predicts = descriptor.path(2) == kPredictFlight;
