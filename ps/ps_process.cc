@@ -17,7 +17,6 @@
 #include "common/random.h"
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
-#include "common/version.h"
 #include "ps/shard_task.h"
 
 namespace tfd::ps {

@@ -21,7 +21,7 @@ absl::Status CheckOptions(const ExchangeOptions& options,
   const auto& shards = layout.group().shards();
   if (static_cast<size_t>(shards.size()) > options.shards.size()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the layout has ", shards.size(), " shards, but ", "only ",
+        absl::StrCat("the layout has ", shards.size(), " shards, but only ",
                      options.shards.size(), " are known"));
   }
   for (int i = 0; i < shards.size(); ++i) {

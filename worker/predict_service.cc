@@ -39,6 +39,13 @@ namespace flight = arrow::flight::protocol;
 constexpr absl::Duration kCallerPatience = absl::Hours(1);
 constexpr absl::Duration kAnswerPatience = absl::Minutes(1);
 
+// What a call needs to be answered, kept for its next batch.
+struct Workspace {
+  std::vector<float> features;
+  std::vector<float> logits;
+  std::vector<std::vector<LabelProbability>> answers;
+};
+
 // The one model of the process and what is done to features before it.
 class Answerer {
  public:
@@ -62,22 +69,19 @@ class Answerer {
                      "]): send only the columns of features"));
   }
 
-  // The most probable labels of each row.
-  absl::Status Answer(const data::RecordRows& rows,
-                      std::vector<std::vector<LabelProbability>>* answers) {
-    answers->clear();
+  // The most probable labels of each row, into work->answers.
+  absl::Status Answer(const data::RecordRows& rows, Workspace* work) {
+    work->answers.clear();
     for (int64_t begin = 0; begin < rows.rows; begin += options_.batch_size) {
       TFD_RETURN_IF_ERROR(AnswerSome(
-          rows, begin, std::min(rows.rows, begin + options_.batch_size),
-          answers));
+          rows, begin, std::min(rows.rows, begin + options_.batch_size), work));
     }
     return absl::OkStatus();
   }
 
  private:
   absl::Status AnswerSome(const data::RecordRows& rows, int64_t begin,
-                          int64_t end,
-                          std::vector<std::vector<LabelProbability>>* answers) {
+                          int64_t end, Workspace* work) {
     std::vector<data::AffineTransform> transforms;
     int64_t elements = 0;
     const data::Preprocess preprocess(description_.preprocess);
@@ -85,9 +89,8 @@ class Answerer {
       transforms.emplace_back(preprocess.Resolve(column.dtype));
       elements += column.width;
     }
-    absl::MutexLock lock(&mutex_);
-    features_.resize((end - begin) * elements);
-    float* to = features_.data();
+    work->features.resize((end - begin) * elements);
+    float* to = work->features.data();
     for (int64_t row = begin; row < end; ++row) {
       for (size_t i = 0; i < rows.features.size(); ++i) {
         const data::ColumnView& column = rows.features[i];
@@ -98,13 +101,16 @@ class Answerer {
         to += column.width;
       }
     }
-    TFD_RETURN_IF_ERROR(
-        model_->Forward({features_.data(), nullptr, end - begin}, &logits_));
-    const auto classes = static_cast<size_t>(model_->classes());
+    {
+      absl::MutexLock lock(&mutex_);
+      TFD_RETURN_IF_ERROR(model_->Forward(
+          {work->features.data(), nullptr, end - begin}, &work->logits));
+    }
+    const auto classes = static_cast<size_t>(description_.classes);
     for (int64_t i = 0; i < end - begin; ++i) {
-      answers->push_back(
-          TopLabels(absl::MakeConstSpan(logits_).subspan(i * classes, classes),
-                    options_.top_k));
+      work->answers.push_back(TopLabels(
+          absl::MakeConstSpan(work->logits).subspan(i * classes, classes),
+          options_.top_k));
     }
     return absl::OkStatus();
   }
@@ -113,8 +119,6 @@ class Answerer {
   const ModelDescription description_;
   absl::Mutex mutex_;
   const std::unique_ptr<Model> model_ ABSL_PT_GUARDED_BY(mutex_);
-  std::vector<float> features_ ABSL_GUARDED_BY(mutex_);
-  std::vector<float> logits_ ABSL_GUARDED_BY(mutex_);
 };
 
 // The names of all columns of a schema message.
@@ -204,11 +208,11 @@ class ExchangeSession {
     if (rows.rows > 0) {
       TFD_RETURN_IF_ERROR(answerer_->CheckWidth(widths_));
     }
-    TFD_RETURN_IF_ERROR(Annotate(answerer_->Answer(rows, &answers_),
+    TFD_RETURN_IF_ERROR(Annotate(answerer_->Answer(rows, &work_),
                                  absl::StrCat("rows from ", rows_, " on")));
     rows_ += rows.rows;
     TFD_ASSIGN_OR_RETURN(const grpc::ByteBuffer answer,
-                         encoder_.Batch(answers_));
+                         encoder_.Batch(work_.answers));
     return Send(answer);
   }
 
@@ -229,7 +233,7 @@ class ExchangeSession {
   std::unique_ptr<data::RecordSchema> schema_;
   data::RowWidths widths_;
   int64_t rows_ = 0;
-  std::vector<std::vector<LabelProbability>> answers_;
+  Workspace work_;
 };
 
 class PredictServiceImpl final

@@ -1,7 +1,5 @@
 #include "worker/worker_task.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -19,7 +17,6 @@
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
 #include "common/units.h"
-#include "common/version.h"
 #include "data/batch_plan.h"
 #include "data/prefetcher.h"
 #include "ps/node_exchange.h"

@@ -24,7 +24,6 @@
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
 #include "common/units.h"
-#include "common/version.h"
 #include "data/feed/disk_alarm.h"
 #include "data/feed/feed_service.h"
 #include "data/feed/spool_keeper.h"
@@ -146,14 +145,8 @@ class FeedProcess {
     CoordinatorLinkOptions options;
     options.coordinator = environment_.coordinator;
     options.token = environment_.token;
-    v1::TaskHello& hello = options.hello;
-    hello.set_protocol_version(kProtocolVersion);
-    hello.set_job(environment_.job);
-    hello.set_task(environment_.task);
-    hello.set_generation(environment_.generation);
-    hello.set_incarnation(RandomUint64());
-    hello.set_pid(getpid());
-    *hello.mutable_endpoint() = server_->endpoint();
+    options.hello = MakeHello(environment_, RandomUint64());
+    *options.hello.mutable_endpoint() = server_->endpoint();
     options.on_command = [this](const v1::TaskCommand& command) {
       Hear(command);
     };

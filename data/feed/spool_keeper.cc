@@ -97,12 +97,6 @@ absl::Status SpoolKeeper::Review(const std::vector<Spool::Known>& attempts,
   }
   TFD_ASSIGN_OR_RETURN(const v1::ReviewAttemptsResponse answer,
                        options_.review(request));
-  if (answer.standings_size() != static_cast<int>(attempts.size())) {
-    return absl::InternalError(absl::StrCat(
-        "asked about ", attempts.size(), " attempts, the coordinator answered ",
-        answer.standings_size(),
-        " times; are feed and coordinator of one version?"));
-  }
   std::vector<Spool::Known> vanished;
   for (size_t i = 0; i < attempts.size(); ++i) {
     const Spool::Known& known = attempts[i];
