@@ -294,7 +294,7 @@ uint64_t Chunk::SlowestSlot() const {
 // After step_; the last step's is one.
 uint64_t Chunk::NextCheckpoint() const {
   const auto every = static_cast<uint64_t>(context_->checkpoint_every_steps);
-  const auto total = static_cast<uint64_t>(context_->total_steps);
+  const auto total = static_cast<uint64_t>(context_->total_steps->load());
   if (every == 0) return total;
   return std::min(total, (step() / every + 1) * every);
 }
@@ -370,7 +370,7 @@ bool Chunk::IsCheckpoint() const {
   return context_->upstream == nullptr &&
          IsCheckpointStep(static_cast<int64_t>(step()),
                           context_->checkpoint_every_steps,
-                          context_->total_steps);
+                          context_->total_steps->load());
 }
 
 void Chunk::TakeSnapshot() {

@@ -60,7 +60,10 @@ struct ChunkContext {
   // update of its own.
   v1::StrategySpec::Sync sync = v1::StrategySpec::BSP;
   uint64_t staleness = 0;
-  int64_t total_steps = 0;
+  // As schedules count; where the training ends before that, total_steps is
+  // less from the moment on when that is known.
+  int64_t planned_steps = 0;
+  const std::atomic<int64_t>* total_steps = nullptr;
   // Steps between checkpoints; 0: only the last step's.
   int64_t checkpoint_every_steps = 0;
 };

@@ -57,7 +57,7 @@ absl::Status Chunk::Update(uint64_t step, double total_weight) {
   UpdateInfo info;
   info.learning_rate =
       LearningRate(context_->optimizer_spec, static_cast<int64_t>(step),
-                   context_->total_steps);
+                   context_->planned_steps);
   info.gradient_scale = static_cast<float>(1 / total_weight);
   info.update = ++updates_;
   const absl::Status applied = taken.ok() ? Apply(info, updated) : taken;

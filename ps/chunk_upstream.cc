@@ -22,6 +22,8 @@ void Chunk::GiveUpstream() {
   contribution.chunk = number_;
   contribution.step = step();
   for (const Slot& slot : slots_) contribution.weight += slot.weight;
+  contribution.last = static_cast<int64_t>(contribution.step) + 1 ==
+                      context_->total_steps->load();
   const double total_weight = contribution.weight;
   const bool has_buffers =
       trained_ < range_.elements() && slots_[0].held.payload.size_bytes() > 0;

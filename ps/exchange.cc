@@ -185,6 +185,7 @@ tensor::ChunkRequest ExchangeImpl::RequestFor(uint32_t chunk) const {
     request.idle = round_.info.idle || chunks_[chunk].payload.bytes.empty();
     request.weight = request.idle ? 0 : round_.info.weight;
     request.batch = round_.info.batch;
+    request.last = round_.info.last;
   }
   return request;
 }

@@ -98,6 +98,7 @@ absl::Status NodeLeader::BeginStep(const NodeContribution& contribution) {
   StepInfo info;
   info.step = static_cast<int64_t>(contribution.step);
   info.weight = contribution.weight;
+  info.last = contribution.last;
   TFD_RETURN_IF_ERROR(exchange_->BeginStep(info));
   begun_ = true;
   weight_ = contribution.weight;

@@ -67,7 +67,9 @@ Shard::Shard(const ShardOptions& options, const tensor::Layout& layout,
   }
   context_.slots = layout_.slots();
   context_.deterministic = options_.deterministic;
-  context_.total_steps = options_.total_steps;
+  context_.planned_steps = options_.total_steps;
+  total_steps_ = options_.total_steps;
+  context_.total_steps = &total_steps_;
   context_.checkpoint_every_steps = options_.checkpoint_every_steps;
   for (const uint32_t chunk : layout_.ChunksOf(options_.shard)) {
     chunks_.push_back(std::make_unique<Chunk>(
@@ -112,6 +114,10 @@ void Shard::Handle(tensor::ReceivedRequest request, ReplyCallback reply) {
       if (answer.parameters) answer.header.payload_type = type;
       reply(std::move(answer));
     };
+  }
+  if (request.header.kind == v1::PUSH && request.header.last) {
+    // Before any chunk can complete the step. All slots say the same.
+    total_steps_ = static_cast<int64_t>(request.header.step) + 1;
   }
   Chunk& chunk = *chunks_[request.header.chunk / layout_.shards()];
   chunk.Deliver(std::move(request), std::move(reply));
@@ -200,10 +206,11 @@ absl::Status Shard::CheckPush(const tensor::ReceivedRequest& request) const {
         "idle: an idle slot gives nothing, but this has weight ", header.weight,
         " and ", request.payload.size_bytes(), " bytes"));
   }
-  if (header.step >= static_cast<uint64_t>(options_.total_steps)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("step: ", header.step, ", but the training has ",
-                     options_.total_steps, " steps"));
+  const int64_t total_steps = total_steps_;
+  if (header.step >= static_cast<uint64_t>(total_steps)) {
+    return absl::InvalidArgumentError(absl::StrCat("step: ", header.step,
+                                                   ", but the training has ",
+                                                   total_steps, " steps"));
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #ifndef TFD_PS_SHARD_H_
 #define TFD_PS_SHARD_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -89,6 +90,8 @@ class Shard {
   const ShardOptions options_;
   const tensor::Layout layout_;
   const std::unique_ptr<Optimizer> optimizer_;
+  // What was planned, until a slot says that it ends before that.
+  std::atomic<int64_t> total_steps_{0};
   ChunkContext context_;
   ShardStats stats_;
   // chunks_[i] is the layout's chunk options_.shard + i · shards.

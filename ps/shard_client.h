@@ -70,7 +70,8 @@ struct ExchangeOptions {
   // The shard of this very task (all-reduce): members[slot] is its name too.
   // Its host outlives the exchange; the gradients outlive its host.
   ShardHost* own_shard = nullptr;
-  // The length of the training; the same for every worker.
+  // The length of the training, or what it is at most (StepInfo::last); the
+  // same for every worker.
   int64_t total_steps = 0;
   int64_t steps_per_epoch = 0;
   int64_t records = 0;
@@ -105,6 +106,9 @@ struct StepInfo {
   // No batch in this step: nothing is pushed by the caller, the exchange tells
   // the shards by itself.
   bool idle = false;
+  // No step follows it, of any slot, though the length of the training that was
+  // given (ExchangeOptions::total_steps) is not reached.
+  bool last = false;
 };
 
 // Since the exchange was opened.

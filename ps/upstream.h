@@ -20,6 +20,8 @@ struct NodeContribution {
   double weight = 0;
   // None of them has anything to give.
   bool idle = false;
+  // One of them says that no step follows.
+  bool last = false;
 };
 
 // Thread-safe. Whoever destroys it sees to it that nothing calls it any more;

@@ -230,6 +230,12 @@ absl::Status ReadInteger(Cursor& cursor, absl::string_view field,
   return absl::OkStatus();
 }
 
+absl::Status ReadBool(Cursor& cursor, absl::string_view field, bool* out) {
+  TFD_ASSIGN_OR_RETURN(const uint64_t value, cursor.Varint(field));
+  *out = value != 0;
+  return absl::OkStatus();
+}
+
 absl::Status ReadKind(Cursor& cursor, v1::ChunkKind* out) {
   int number = 0;
   TFD_RETURN_IF_ERROR(ReadInteger(cursor, "kind", &number));
@@ -302,6 +308,7 @@ constexpr FieldInfo kRequestFields[] = {
     {9, "payload_crc32c", kFixed32},
     {10, "payload_type", kVarint},
     {11, "entries", kVarint},
+    {12, "last", kVarint},
     {kPayloadField, "payload", kLengthDelimited}};
 
 constexpr FieldInfo kReplyFields[] = {
@@ -328,17 +335,16 @@ absl::Status ReadRequestField(Cursor& cursor, const FieldInfo& field,
       return ReadInteger(cursor, field.name, &out->chunk);
     case 6:
       return cursor.Bytes(field.name, sizeof(out->weight), &out->weight);
-    case 7: {
-      TFD_ASSIGN_OR_RETURN(const uint64_t value, cursor.Varint(field.name));
-      out->idle = value != 0;
-      return absl::OkStatus();
-    }
+    case 7:
+      return ReadBool(cursor, field.name, &out->idle);
     case 8:
       return ReadInteger(cursor, field.name, &out->batch);
     case 10:
       return ReadPayloadType(cursor, field.name, &out->payload_type);
     case 11:
       return ReadInteger(cursor, field.name, &out->entries);
+    case 12:
+      return ReadBool(cursor, field.name, &out->last);
     default:
       return cursor.Bytes(field.name, sizeof(out->payload_crc32c),
                           &out->payload_crc32c);
@@ -432,6 +438,7 @@ void WriteHeader(const ChunkRequest& header, Writer& writer) {
   writer.Fixed32(9, header.payload_crc32c);
   writer.Varint(10, PayloadTypeOnWire(header.payload_type));
   writer.Varint(11, header.entries);
+  writer.Varint(12, header.last ? 1 : 0);
 }
 
 void WriteHeader(const ChunkReply& header, size_t max_message_bytes,

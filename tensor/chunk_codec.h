@@ -84,6 +84,7 @@ struct ChunkRequest {
   NumberType payload_type = NumberType::kFloat32;
   // 0: the payload has all numbers.
   uint32_t entries = 0;
+  bool last = false;
 };
 
 struct ChunkReply {

@@ -232,6 +232,29 @@ TEST_F(ShardTest, SnapshotsAreTakenAtCheckpointStepsAndTheLast) {
   EXPECT_EQ(sink_.taken[0].second.updates, 2u);
 }
 
+TEST_F(ShardTest, AStepThatSaysItIsTheLastIsACheckpointAndTheEnd) {
+  Make(2, TestSpec(), /*total_steps=*/100, /*every=*/0);
+  Init(1);
+  Handle(Push(0, 0, 1));
+  Handle(Push(1, 0, 1));
+  EXPECT_TRUE(sink_.taken.empty());
+  for (const uint32_t slot : {0u, 1u}) {
+    tensor::ReceivedRequest closing = Push(slot, 1, 0);
+    closing.header.idle = true;
+    closing.header.last = true;
+    closing.header.weight = 0;
+    closing.payload = {};
+    const auto answer = Handle(std::move(closing));
+    EXPECT_EQ(answer->calls, slot == 1 ? 1 : 0);
+  }
+  ASSERT_EQ(sink_.taken.size(), 1u);
+  EXPECT_EQ(sink_.taken[0].first, 2);
+  // Nothing was applied in it.
+  EXPECT_EQ(sink_.taken[0].second.updates, 1u);
+  ExpectRefused(Push(0, 2, 1), absl::StatusCode::kInvalidArgument,
+                "the training has 2 steps");
+}
+
 TEST_F(ShardTest, AnswersOfACheckpointStepWaitForRoom) {
   Make(1, TestSpec(), /*total_steps=*/10, /*every=*/2);
   Init(1);

@@ -77,6 +77,7 @@ ChunkRequest SomeRequest() {
   request.payload_crc32c = 0xdeadbeef;
   request.payload_type = NumberType::kFloat16;
   request.entries = 200;
+  request.last = true;
   return request;
 }
 
@@ -96,6 +97,7 @@ v1::ChunkRequest Generated(const ChunkRequest& header,
     message.set_payload_type(v1::ExchangeSpec::FLOAT16);
   }
   message.set_entries(header.entries);
+  message.set_last(header.last);
   message.set_payload(payload);
   return message;
 }
@@ -112,6 +114,7 @@ void ExpectSame(const ChunkRequest& a, const ChunkRequest& b) {
   EXPECT_EQ(a.payload_crc32c, b.payload_crc32c);
   EXPECT_EQ(a.payload_type, b.payload_type);
   EXPECT_EQ(a.entries, b.entries);
+  EXPECT_EQ(a.last, b.last);
 }
 
 TEST(ChunkCodecTest, WritesTheSameBytesAsTheGeneratedRequest) {
@@ -234,7 +237,7 @@ TEST(ChunkCodecTest, WhatIsWrongIsNamedByField) {
       {std::string("\x78\x01", 2), "payload: wire type 0 instead of 2"},
       {std::string("\x0d\x01\x02\x03\x04", 5), "generation: wire type 5"},
       {std::string("\x30\x01", 2), "weight: wire type 0 instead of 1"},
-      {std::string("\x63\x64", 2), "unknown field: wire type 3"},
+      {std::string("\x6b\x6c", 2), "unknown field: wire type 3"},
       // values
       {std::string("\x10\x09", 2), "kind: 9"},
       {std::string("\x59", 1), "entries: wire type 1"},
@@ -248,7 +251,7 @@ TEST(ChunkCodecTest, WhatIsWrongIsNamedByField) {
       // protobuf refuses both: a tag has 32 bits, and five bytes at most
       {std::string("\xf8\xfc\xef\xff\xff\x1f", 6) + "\x01", "tag: a field"},
       {std::string("\xe8\x87\x80\x80\x80\x00\x01", 7), "tag: a field"},
-      {std::string("\x62\x7f", 2), "unknown field: the message ends"}};
+      {std::string("\x6a\x7f", 2), "unknown field: the message ends"}};
   for (const auto& [bytes, words] : cases) {
     const auto parsed = ParseChunkRequest(Buffer(bytes), kMaxPayload);
     EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument)
