@@ -5,6 +5,7 @@
 #define TFD_DATA_DATASET_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/fs/file_system.h"
 #include "data/dtype.h"
 #include "data/preprocess.h"
 #include "tfd/v1/job.pb.h"
@@ -48,6 +50,8 @@ class Batch {
   int64_t step = 0;
   int64_t epoch = 0;
   int64_t number = 0;
+  // Of training data that grew: no step follows.
+  bool last = false;
 
  private:
   struct Free {
@@ -118,6 +122,10 @@ struct OpenOptions {
   // pushed: the dataset's partitions, in the order that numbers the records
   // (DatasetReady).
   std::vector<v1::Partition> partitions;
+  // pushed: opens a partition's file where it is. Empty: by its path.
+  std::function<absl::StatusOr<std::unique_ptr<RandomAccessFile>>(
+      const v1::Partition&)>
+      open_partition;
   // pushed: whether to read every partition once to compare its checksum.
   bool verify_checksums = true;
   // csv, parquet, tfrecord and compressed arrow files are held in memory, at

@@ -14,12 +14,13 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "data/batch_plan.h"
+#include "data/batch_source.h"
 #include "data/dataset.h"
 
 namespace tfd::data {
 
 struct PrefetcherOptions {
-  // Whose batches.
+  // Whose batches, of a plan.
   int64_t slot = 0;
   // The first step wanted, counted over all epochs: where a checkpoint goes on.
   int64_t first_step = 0;
@@ -27,8 +28,8 @@ struct PrefetcherOptions {
   int depth = 4;
 };
 
-// Reads the plan's batches in order, never more than `depth` ahead, into
-// buffers allocated once. One thread consumes (Next); Stop may be called from
+// Reads a source's batches in order, never more than `depth` ahead, into
+// buffers that are reused. One thread consumes (Next); Stop may be called from
 // any other.
 class Prefetcher {
  public:
@@ -37,6 +38,8 @@ class Prefetcher {
   static absl::StatusOr<std::unique_ptr<Prefetcher>> Start(
       const Dataset* dataset, const BatchPlan& plan,
       const PrefetcherOptions& options);
+  static absl::StatusOr<std::unique_ptr<Prefetcher>> Start(
+      std::unique_ptr<BatchSource> batches, const PrefetcherOptions& options);
   // Stops.
   ~Prefetcher();
   Prefetcher(const Prefetcher&) = delete;
@@ -46,7 +49,7 @@ class Prefetcher {
   // until the following Next, or the end of the prefetcher. The batch before is
   // given back for reuse.
   //
-  // OutOfRange after the plan's last step; DeadlineExceeded, with what it waits
+  // OutOfRange after the last step; DeadlineExceeded, with what it waits
   // for, after `timeout` (Next may be called again); Cancelled after Stop; else
   // what reading said, from then on always.
   absl::StatusOr<const Batch*> Next(absl::Duration timeout);
@@ -55,19 +58,23 @@ class Prefetcher {
   void Stop();
 
  private:
-  Prefetcher(const Dataset* dataset, const BatchPlan& plan,
+  Prefetcher(std::unique_ptr<BatchSource> batches,
              const PrefetcherOptions& options);
   void Run();
-  // Reads the batch of `step`; no lock held.
-  absl::Status Read(int64_t step, Batch* batch);
+  // Whether there is room for the batch of `step`; false after Stop.
+  bool AwaitRoom(int64_t step);
+  // Takes down what reading that batch has said; false where it ends the
+  // thread.
+  bool TakeResult(int64_t step, const absl::Status& status);
 
-  const Dataset* const dataset_;
-  const BatchPlan plan_;
+  // Read by the thread alone.
+  const std::unique_ptr<BatchSource> batches_;
   const PrefetcherOptions options_;
+  // For messages.
+  const std::string source_;
   // Batch of step s: ring_[s mod depth]. Steps [taken_, ready_) are the
   // consumer's, the rest the thread's.
   std::vector<Batch> ring_;
-  std::vector<uint64_t> records_;  // the thread's alone
 
   absl::Mutex mutex_;
   // The step whose batch the next Next gives.
@@ -77,6 +84,8 @@ class Prefetcher {
   // Batches of all steps below it are ready.
   int64_t ready_ ABSL_GUARDED_BY(mutex_);
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
+  // What the source waits for, in words; empty where it reads.
+  std::string waits_for_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;

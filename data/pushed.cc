@@ -73,8 +73,9 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPushed(
   std::unique_ptr<RecordSchema> schema;
   RowWidths widths;
   for (const v1::Partition& partition : options.partitions) {
-    TFD_ASSIGN_OR_RETURN(Location location, ResolveUri(partition.path()));
-    auto file = location.file_system->OpenForReading(location.path);
+    auto file = options.open_partition
+                    ? options.open_partition(partition)
+                    : LocalFileSystem()->OpenForReading(partition.path());
     if (!file.ok()) return Annotate(file.status(), NameOf(partition));
     auto rows = ReadIpcFile(**file, names, options.classes, &widths);
     if (!rows.ok()) return Annotate(rows.status(), NameOf(partition));

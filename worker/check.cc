@@ -167,14 +167,15 @@ CheckResult Check::Run() {
   std::unique_ptr<data::Dataset> training;
   std::unique_ptr<data::Dataset> validation;
   if (!IsPushed(spec_.data().train())) {
-    training = Take("train", OpenTraining(spec_, NoPartitions));
+    training = Take("train", OpenTraining(spec_, {NoPartitions, nullptr}));
   }
   if (HasValidation(spec_) && !IsPushed(spec_.data().validation())) {
     const data::PreprocessSteps steps =
         training != nullptr
             ? training->info().preprocess
             : data::ResolvePreprocess(spec_.data(), data::Dtype::kFloat32);
-    validation = Take("validation", OpenValidation(spec_, steps, NoPartitions));
+    validation = Take("validation",
+                      OpenValidation(spec_, steps, {NoPartitions, nullptr}));
   }
   if (training != nullptr) {
     result_.records = static_cast<int64_t>(training->info().records);

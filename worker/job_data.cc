@@ -1,9 +1,13 @@
 #include "worker/job_data.h"
 
+#include <filesystem>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/net/endpoint.h"
 #include "common/status.h"
+#include "data/feed/fetch.h"
 #include "worker/models/definition.h"
 
 namespace tfd::worker {
@@ -11,15 +15,24 @@ namespace {
 
 constexpr int64_t kDefaultEvaluationBatch = 256;
 
+decltype(data::OpenOptions::open_partition) OpenerOf(
+    const std::string& dataset, const OpenPartition& open) {
+  if (!open) return nullptr;
+  return [dataset, open](const v1::Partition& partition) {
+    return open(dataset, partition);
+  };
+}
+
 absl::StatusOr<std::unique_ptr<data::Dataset>> Open(
     const v1::JobSpec& spec, const std::string& name,
     const v1::DatasetSpec& dataset, const data::Preprocess& preprocess,
-    const AwaitPartitions& await) {
+    const PushedAccess& access) {
   data::OpenOptions options;
   options.name = name;
   options.classes = spec.model().classes();
   if (dataset.format() == v1::DatasetSpec::PUSHED) {
-    TFD_ASSIGN_OR_RETURN(options.partitions, await(name));
+    TFD_ASSIGN_OR_RETURN(options.partitions, access.await(name));
+    options.open_partition = OpenerOf(name, access.open);
   }
   return data::OpenDataset(dataset, preprocess, options);
 }
@@ -27,32 +40,83 @@ absl::StatusOr<std::unique_ptr<data::Dataset>> Open(
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<data::Dataset>> OpenTraining(
-    const v1::JobSpec& spec, const AwaitPartitions& await) {
+    const v1::JobSpec& spec, const PushedAccess& access) {
   return Open(spec, "train", spec.data().train(), data::Preprocess(spec.data()),
-              await);
+              access);
+}
+
+OpenPartition FetchingFrom(const v1::Membership& membership,
+                           const TaskEnvironment& environment) {
+  std::map<std::string, v1::Endpoint> feeds;
+  for (const v1::Member& member : membership.members()) {
+    feeds[member.task()] = member.endpoint();
+  }
+  data::FetchOptions fetch;
+  fetch.token = environment.token;
+  fetch.folder = JoinPath(
+      std::filesystem::path(environment.exit_file).parent_path().string(),
+      "fetched");
+  return [feeds = std::move(feeds), fetch](const std::string& dataset,
+                                           const v1::Partition& partition)
+             -> absl::StatusOr<std::unique_ptr<RandomAccessFile>> {
+    const auto feed = feeds.find(partition.feed());
+    if (feed == feeds.end() || feed->second.host_id() == net::HostId()) {
+      return LocalFileSystem()->OpenForReading(partition.path());
+    }
+    data::FetchOptions options = fetch;
+    TFD_ASSIGN_OR_RETURN(options.target, net::DialTarget(feed->second));
+    return data::FetchPartition(dataset, partition, options);
+  };
+}
+
+bool Grows(const v1::JobSpec& spec) {
+  const v1::DatasetSpec& train = spec.data().train();
+  return train.format() == v1::DatasetSpec::PUSHED &&
+         (train.stream() || train.publish() == v1::DatasetSpec::SEAL);
+}
+
+absl::StatusOr<std::unique_ptr<data::GrowingBatches>> OpenGrowing(
+    const v1::JobSpec& spec, const GrowingSeat& seat, data::AwaitSegment await,
+    const OpenPartition& open,
+    std::function<void(const data::GrowingLength&)> on_grown) {
+  const v1::DatasetSpec& train = spec.data().train();
+  data::GrowingOptions options;
+  options.spec = train;
+  options.data = spec.data();
+  options.open.name = "train";
+  options.open.classes = spec.model().classes();
+  options.open.open_partition = OpenerOf("train", open);
+  options.await = std::move(await);
+  TFD_ASSIGN_OR_RETURN(options.batch_size,
+                       data::StepRecordsOf(spec, seat.slots));
+  options.slots = seat.slots;
+  options.slot = seat.slot;
+  options.seed = spec.seed();
+  // What a stream has given is gone; other rows are pushed again as a whole.
+  options.first_step = train.stream() ? seat.restored : 0;
+  if (train.stream()) {
+    options.epochs = 1;
+  } else if (spec.stop().has_epochs()) {
+    options.epochs = spec.stop().epochs();
+  }
+  if (spec.stop().has_steps()) options.steps = spec.stop().steps();
+  options.on_grown = std::move(on_grown);
+  return std::make_unique<data::GrowingBatches>(std::move(options));
 }
 
 absl::StatusOr<std::unique_ptr<data::Dataset>> OpenValidation(
     const v1::JobSpec& spec, const data::PreprocessSteps& steps,
-    const AwaitPartitions& await) {
+    const PushedAccess& access) {
   return Open(spec, "validation", spec.data().validation(),
-              data::Preprocess(steps), await);
+              data::Preprocess(steps), access);
 }
 
 bool HasValidation(const v1::JobSpec& spec) {
   return spec.data().has_validation();
 }
 
-InputFacts FactsOf(const data::Dataset& training) {
-  return {training.info().shape, training.info().dtype,
-          training.info().preprocess};
-}
-
-absl::StatusOr<InputFacts> LearnFacts(const v1::JobSpec& spec,
-                                      const AwaitPartitions& await) {
-  TFD_ASSIGN_OR_RETURN(const std::unique_ptr<data::Dataset> training,
-                       OpenTraining(spec, await));
-  return FactsOf(*training);
+InputFacts FactsOf(const data::DatasetInfo& training) {
+  return {training.shape, training.dtype, training.preprocess};
 }
 
 absl::Status CheckRecordsFit(const data::Dataset& dataset,

@@ -13,8 +13,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "common/fs/file_system.h"
+#include "common/task/environment.h"
 #include "data/dataset.h"
+#include "data/growing_batches.h"
 #include "tfd/v1/job_spec.pb.h"
+#include "tfd/v1/task.pb.h"
 
 namespace tfd::worker {
 
@@ -27,13 +31,43 @@ using AwaitPartitions =
     std::function<absl::StatusOr<std::vector<v1::Partition>>(
         const std::string& dataset)>;
 
+// Opens a partition wherever it lies; empty: on this host.
+using OpenPartition =
+    std::function<absl::StatusOr<std::unique_ptr<RandomAccessFile>>(
+        const std::string& dataset, const v1::Partition& partition)>;
+
+// How a task comes to pushed data.
+struct PushedAccess {
+  AwaitPartitions await;
+  OpenPartition open;
+};
+
+// A task's: what lies on another host is fetched from the feed there.
+OpenPartition FetchingFrom(const v1::Membership& membership,
+                           const TaskEnvironment& environment);
+
 absl::StatusOr<std::unique_ptr<data::Dataset>> OpenTraining(
-    const v1::JobSpec& spec, const AwaitPartitions& await);
+    const v1::JobSpec& spec, const PushedAccess& access);
+
+// The training data is pushed, and grows while the job trains on it.
+bool Grows(const v1::JobSpec& spec);
+
+// The batches of such data for one of `slots` workers. `restored` is the step
+// that training goes on from.
+struct GrowingSeat {
+  int64_t slot = 0;
+  int64_t slots = 1;
+  int64_t restored = 0;
+};
+absl::StatusOr<std::unique_ptr<data::GrowingBatches>> OpenGrowing(
+    const v1::JobSpec& spec, const GrowingSeat& seat, data::AwaitSegment await,
+    const OpenPartition& open,
+    std::function<void(const data::GrowingLength&)> on_grown);
 
 // Preprocessed with `steps`: those of the training data.
 absl::StatusOr<std::unique_ptr<data::Dataset>> OpenValidation(
     const v1::JobSpec& spec, const data::PreprocessSteps& steps,
-    const AwaitPartitions& await);
+    const PushedAccess& access);
 
 bool HasValidation(const v1::JobSpec& spec);
 
@@ -44,11 +78,7 @@ struct InputFacts {
   data::Dtype dtype = data::Dtype::kFloat32;
   data::PreprocessSteps preprocess;
 };
-InputFacts FactsOf(const data::Dataset& training);
-
-// The same for a task that does not train.
-absl::StatusOr<InputFacts> LearnFacts(const v1::JobSpec& spec,
-                                      const AwaitPartitions& await);
+InputFacts FactsOf(const data::DatasetInfo& training);
 
 // InvalidArgument where a record of `dataset` has not as many numbers as the
 // model takes, naming both shapes.

@@ -25,6 +25,14 @@ void TaskControl::OnCommand(const v1::TaskCommand& command) {
       for (const v1::DatasetReady& ready : membership_->datasets()) {
         datasets_[ready.dataset()] = ready;
       }
+      for (const v1::Segment& segment : membership_->segments()) {
+        AddSegment(segment);
+      }
+      // Its copy is not needed.
+      membership_->clear_segments();
+      break;
+    case v1::TaskCommand::kSegment:
+      AddSegment(command.segment());
       break;
     case v1::TaskCommand::kDataset:
       datasets_[command.dataset().dataset()] = command.dataset();
@@ -39,6 +47,12 @@ void TaskControl::OnCommand(const v1::TaskCommand& command) {
       // For parameter servers, or of a newer coordinator.
       break;
   }
+}
+
+void TaskControl::AddSegment(const v1::Segment& segment) {
+  Segments& segments = segments_[segment.dataset()];
+  if (segment.number() < segments.wanted) return;
+  segments.there[segment.number()] = segment;
 }
 
 void TaskControl::AddAssignment(Assignment assignment) {
@@ -91,6 +105,42 @@ absl::StatusOr<v1::DatasetReady> TaskControl::AwaitDataset(
   }
   if (!status_.ok()) return status_;
   return datasets_[name];
+}
+
+absl::StatusOr<std::optional<v1::Segment>> TaskControl::AwaitSegment(
+    const std::string& dataset, int64_t number, absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  Segments& segments = segments_[dataset];
+  segments.wanted = number;
+  segments.there.erase(segments.there.begin(),
+                       segments.there.lower_bound(number));
+  const auto there = [this, &segments]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return !status_.ok() || !segments.there.empty();
+  };
+  const auto ended = [this, &dataset,
+                      number]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    const auto ready = datasets_.find(dataset);
+    return ready != datasets_.end() && ready->second.segments() < number;
+  };
+  const auto has_news = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return there() || ended();
+  };
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&has_news), timeout)) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "its producers have not published segment ", number,
+        " of the pushed dataset ", dataset, ", nor ended it; data.", dataset,
+        ".timeout sets how long to wait"));
+  }
+  if (!status_.ok()) return status_;
+  if (segments.there.empty()) return std::nullopt;
+  if (segments.there.begin()->first != number) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("segment ", number, " of the pushed dataset ", dataset,
+                     " is not kept any more, the first that is, is ",
+                     segments.there.begin()->first,
+                     ": this task is behind the newest checkpoint"));
+  }
+  return segments.there.begin()->second;
 }
 
 absl::StatusOr<Assignment> TaskControl::AwaitAssignment() {

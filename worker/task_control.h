@@ -40,6 +40,10 @@ class TaskControl {
   absl::StatusOr<v1::Membership> AwaitMembership(absl::Duration timeout);
   absl::StatusOr<v1::DatasetReady> AwaitDataset(const std::string& name,
                                                 absl::Duration timeout);
+  // Of a pushed dataset that grows; nothing where it has ended before that
+  // segment. Segments before it are forgotten.
+  absl::StatusOr<std::optional<v1::Segment>> AwaitSegment(
+      const std::string& dataset, int64_t number, absl::Duration timeout);
   // Has no deadline of its own: how long the coordinator may be silent is the
   // link's business, which then calls End.
   absl::StatusOr<Assignment> AwaitAssignment();
@@ -48,6 +52,15 @@ class TaskControl {
   // At most this many assignments wait; more than one is unusual.
   static constexpr size_t kMaxAssignments = 64;
 
+  // The segments of one dataset that are there, from the one that is wanted
+  // next on.
+  struct Segments {
+    int64_t wanted = 1;
+    std::map<int64_t, v1::Segment> there;
+  };
+
+  void AddSegment(const v1::Segment& segment)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddAssignment(Assignment assignment)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -55,6 +68,7 @@ class TaskControl {
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   std::optional<v1::Membership> membership_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::DatasetReady> datasets_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Segments> segments_ ABSL_GUARDED_BY(mutex_);
   std::deque<Assignment> assignments_ ABSL_GUARDED_BY(mutex_);
 };
 

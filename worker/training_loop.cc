@@ -27,20 +27,44 @@ uint64_t StepSeed(uint64_t seed, int64_t epoch, int64_t step, int64_t slot) {
   return Mix(mixed ^ static_cast<uint64_t>(slot));
 }
 
-absl::Status TrainingLoop::Run() {
+absl::StatusOr<int64_t> TrainingLoop::Run() {
   window_.begin = absl::Now();
   const absl::Cleanup forget = [this] { parts_.model->Observe({}); };
   parts_.model->Observe(Events());
   const int64_t first = parts_.exchange->step();
-  const int64_t end = parts_.plan->total_steps();
-  for (int64_t step = first; step < end; ++step) {
-    TFD_RETURN_IF_ERROR(RunStep(step));
-    if (step == first || step + 1 == end ||
-        absl::Now() - window_.begin >= kReportEvery) {
-      Report(step + 1);
+  taken_ = first;
+  reported_ = first;
+  for (bool more = true; more;) {
+    TFD_RETURN_IF_ERROR(parts_.control->status());
+    trace_.BeginStep(taken_);
+    TFD_ASSIGN_OR_RETURN(const data::Batch* batch, NextBatch());
+    if (batch == nullptr) break;
+    more = !batch->last;
+    TFD_RETURN_IF_ERROR(RunStep(taken_, *batch));
+    ++taken_;
+    if (taken_ == first + 1) {
+      Report();
+    } else {
+      ReportNowAndThen();
     }
   }
-  return absl::OkStatus();
+  if (reported_ < taken_) Report();
+  return taken_;
+}
+
+absl::StatusOr<const data::Batch*> TrainingLoop::NextBatch() {
+  const data::Batch* batch = nullptr;
+  const absl::Status status = AwaitPatiently(
+      *parts_.control, options_.batch_patience, [&](absl::Duration timeout) {
+        const auto next = parts_.batches->Next(timeout);
+        // Steps are not untold for as long as the data have to be waited for.
+        if (!next.ok() && reported_ < taken_) ReportNowAndThen();
+        TFD_ASSIGN_OR_RETURN(batch, next);
+        return absl::OkStatus();
+      });
+  if (absl::IsOutOfRange(status)) return nullptr;
+  TFD_RETURN_IF_ERROR(status);
+  return batch;
 }
 
 StepEvents TrainingLoop::Events() {
@@ -54,25 +78,18 @@ StepEvents TrainingLoop::Events() {
   return events;
 }
 
-absl::Status TrainingLoop::RunStep(int64_t step) {
-  TFD_RETURN_IF_ERROR(parts_.control->status());
-  trace_.BeginStep(step);
-  const data::Batch* batch = nullptr;
-  TFD_RETURN_IF_ERROR(AwaitPatiently(
-      *parts_.control, options_.patience, [&](absl::Duration timeout) {
-        TFD_ASSIGN_OR_RETURN(batch, parts_.batches->Next(timeout));
-        return absl::OkStatus();
-      }));
+absl::Status TrainingLoop::RunStep(int64_t step, const data::Batch& batch) {
   ps::StepInfo info;
   info.step = step;
-  info.weight = static_cast<double>(batch->size());
-  info.batch = static_cast<uint64_t>(batch->number);
-  info.idle = batch->size() == 0;
+  info.weight = static_cast<double>(batch.size());
+  info.batch = static_cast<uint64_t>(batch.number);
+  info.idle = batch.size() == 0;
+  info.last = batch.last;
   TFD_RETURN_IF_ERROR(parts_.exchange->BeginStep(info));
   if (!info.idle) {
     TFD_RETURN_IF_ERROR(Annotate(
-        Compute(*batch), absl::StrCat("step ", step, " (epoch ", batch->epoch,
-                                      ", batch ", batch->number, ")")));
+        Compute(batch), absl::StrCat("step ", step, " (epoch ", batch.epoch,
+                                     ", batch ", batch.number, ")")));
     trace_.Begin(Activity::kPush);
     TFD_RETURN_IF_ERROR(
         parts_.exchange->PushAll(parts_.model->gradient().data()));
@@ -111,14 +128,21 @@ absl::Status TrainingLoop::Compute(const data::Batch& batch) {
   return absl::OkStatus();
 }
 
-void TrainingLoop::Report(int64_t steps_done) {
+void TrainingLoop::ReportNowAndThen() {
+  if (absl::Now() - window_.begin >= kReportEvery) Report();
+}
+
+void TrainingLoop::Report() {
+  reported_ = taken_;
   const absl::Time now = absl::Now();
   const double seconds = absl::ToDoubleSeconds(now - window_.begin);
   if (parts_.report) {
     v1::Metrics metrics;
-    metrics.set_step(steps_done);
-    metrics.set_epoch(static_cast<double>(steps_done) /
-                      static_cast<double>(parts_.plan->steps_per_epoch()));
+    metrics.set_step(taken_);
+    if (options_.steps_per_epoch > 0) {
+      metrics.set_epoch(static_cast<double>(taken_) /
+                        static_cast<double>(options_.steps_per_epoch));
+    }
     auto& values = *metrics.mutable_values();
     if (window_.scores.records > 0) {
       values["loss"] = window_.scores.loss();
@@ -131,8 +155,7 @@ void TrainingLoop::Report(int64_t steps_done) {
         static_cast<double>(exchange.bytes_copied);
     if (seconds > 0) {
       values["samples_per_s"] = static_cast<double>(window_.scores.records) *
-                                static_cast<double>(parts_.plan->slots()) /
-                                seconds;
+                                static_cast<double>(options_.slots) / seconds;
       values["exchange_share"] =
           absl::ToDoubleSeconds(window_.waited) / seconds;
     }

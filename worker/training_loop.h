@@ -26,7 +26,12 @@ struct TrainingOptions {
   uint64_t seed = 1;
   // Records whose gradient is computed at a time; 0: all that a step takes.
   int64_t batch_size = 0;
+  // Workers there are.
+  int64_t slots = 1;
+  // 0: not known.
+  int64_t steps_per_epoch = 0;
   // How long a batch, or the other workers in a step, may take.
+  absl::Duration batch_patience = absl::Minutes(10);
   absl::Duration patience = absl::Minutes(10);
 };
 
@@ -35,7 +40,6 @@ struct TrainingParts {
   Model* model = nullptr;
   ps::Exchange* exchange = nullptr;
   data::Prefetcher* batches = nullptr;
-  const data::BatchPlan* plan = nullptr;
   const TaskControl* control = nullptr;
   // May be null.
   StepTrace* trace = nullptr;
@@ -57,9 +61,10 @@ class TrainingLoop {
         trace_(parts.trace == nullptr ? no_trace_ : *parts.trace),
         tracker_(parts.exchange->layout()) {}
 
-  // From exchange->step() to the plan's last. A failure says in which step and
-  // batch; a loss that is no number is one.
-  absl::Status Run();
+  // From exchange->step() on, to the last batch there is; gives the number of
+  // steps that are taken then. A failure says in which step and batch; a loss
+  // that is no number is one.
+  absl::StatusOr<int64_t> Run();
 
  private:
   // Since the last report.
@@ -70,16 +75,22 @@ class TrainingLoop {
   };
 
   StepEvents Events();
-  absl::Status RunStep(int64_t step);
+  // The batch of a step; null where there is no such step.
+  absl::StatusOr<const data::Batch*> NextBatch();
+  absl::Status RunStep(int64_t step, const data::Batch& batch);
   absl::Status Compute(const data::Batch& batch);
   void PushEarly(uint32_t chunk);
-  void Report(int64_t steps_done);
+  void ReportNowAndThen();
+  void Report();
 
   const TrainingOptions options_;
   const TrainingParts parts_;
   StepTrace no_trace_{0};
   StepTrace& trace_;
   ChunkTracker tracker_;
+  // Steps that are taken, and how many of them are reported.
+  int64_t taken_ = 0;
+  int64_t reported_ = 0;
   // Of the pushes in a step's backward.
   absl::Status pushed_;
   Window window_;

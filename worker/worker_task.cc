@@ -63,6 +63,17 @@ std::vector<std::string> TasksOfRole(const v1::Membership& membership,
   }
 }
 
+// What the shards are told of the training, and the coordinator.
+struct TrainingLength {
+  int64_t slots = 1;
+  // Records of one slot in one step.
+  int64_t step_records = 0;
+  int64_t total_steps = 0;
+  // 0 where nobody knows yet.
+  int64_t steps_per_epoch = 0;
+  int64_t records = 0;
+};
+
 // One run of the task; its methods are the phases, in order.
 class TaskRun {
  public:
@@ -104,11 +115,19 @@ class TaskRun {
   void Stop();
   absl::StatusOr<std::vector<v1::Partition>> AwaitPartitions(
       const std::string& dataset);
+  PushedAccess Access();
+  absl::Status OpenTrainingData();
+  absl::Status OpenGrowingData();
   absl::Status OpenDataAndModel();
   absl::Status Train();
+  absl::StatusOr<TrainingLength> LengthOf(int64_t slots) const;
+  absl::StatusOr<std::unique_ptr<data::Prefetcher>> StartReading(
+      int64_t first_step, int64_t slots);
   absl::StatusOr<std::unique_ptr<ps::Exchange>> OpenExchange(
-      const v1::Membership& membership, const data::BatchPlan& plan);
-  void SendPlan(const data::BatchPlan& plan);
+      const v1::Membership& membership, const TrainingLength& length);
+  TrainingOptions LoopOptions(const TrainingLength& length) const;
+  void SendPlan(const TrainingLength& length);
+  void TakeGrown(const data::GrowingLength& grown, int64_t slots);
   absl::Status WriteTrace() const;
   absl::Status Finish();
 
@@ -120,7 +139,11 @@ class TaskRun {
 
   absl::Mutex link_mutex_;
   std::unique_ptr<CoordinatorLink> link_ ABSL_GUARDED_BY(link_mutex_);
-  std::unique_ptr<data::Dataset> training_;  // workers only
+  // Workers only: one of them.
+  std::unique_ptr<data::Dataset> training_;
+  std::unique_ptr<data::GrowingBatches> growing_;
+  absl::Mutex grown_mutex_;
+  data::GrowingLength grown_ ABSL_GUARDED_BY(grown_mutex_);
   std::unique_ptr<data::Dataset> validation_;
   InputFacts input_;
   std::unique_ptr<Model> model_;
@@ -206,19 +229,83 @@ absl::StatusOr<std::vector<v1::Partition>> TaskRun::AwaitPartitions(
                                     ready.partitions().end());
 }
 
-absl::Status TaskRun::OpenDataAndModel() {
-  const worker::AwaitPartitions await = [this](const std::string& dataset) {
+PushedAccess TaskRun::Access() {
+  PushedAccess access;
+  access.await = [this](const std::string& dataset) {
     return AwaitPartitions(dataset);
   };
-  if (is_evaluator()) {
-    TFD_ASSIGN_OR_RETURN(input_, LearnFacts(spec_, await));
-  } else {
-    TFD_ASSIGN_OR_RETURN(training_, OpenTraining(spec_, await));
-    input_ = FactsOf(*training_);
+  access.open = [this](const std::string& dataset,
+                       const v1::Partition& partition)
+      -> absl::StatusOr<std::unique_ptr<RandomAccessFile>> {
+    // What is pushed, is pushed once the membership is there.
+    TFD_ASSIGN_OR_RETURN(const v1::Membership membership,
+                         control_->AwaitMembership(kGangPatience));
+    return FetchingFrom(membership, environment_)(dataset, partition);
+  };
+  return access;
+}
+
+// The evaluator only learns what a record is.
+absl::Status TaskRun::OpenTrainingData() {
+  if (Grows(spec_)) return OpenGrowingData();
+  TFD_ASSIGN_OR_RETURN(training_, OpenTraining(spec_, Access()));
+  input_ = FactsOf(training_->info());
+  if (is_evaluator()) training_.reset();
+  return absl::OkStatus();
+}
+
+absl::Status TaskRun::OpenGrowingData() {
+  TFD_ASSIGN_OR_RETURN(const v1::Membership membership,
+                       control_->AwaitMembership(kGangPatience));
+  GrowingSeat seat;
+  seat.slots =
+      static_cast<int64_t>(TasksOfRole(membership, kWorkerRole).size());
+  if (!is_evaluator()) seat.slot = environment_.number;
+  seat.restored = membership.restore().step();
+  const auto await = [this](int64_t number, absl::Duration timeout) {
+    return control_->AwaitSegment("train", number, timeout);
+  };
+  const auto on_grown = [this,
+                         slots = seat.slots](const data::GrowingLength& grown) {
+    TakeGrown(grown, slots);
+  };
+  TFD_ASSIGN_OR_RETURN(
+      growing_, OpenGrowing(spec_, seat, await, Access().open, on_grown));
+  spdlog::info("waiting for the first rows of the pushed dataset train");
+  TFD_RETURN_IF_ERROR(AwaitPatiently(
+      *control_, absl::Milliseconds(spec_.data().train().timeout()),
+      [this](absl::Duration timeout) {
+        return growing_->AwaitFirst(timeout);
+      }));
+  input_ = FactsOf(growing_->info());
+  if (is_evaluator()) growing_.reset();
+  return absl::OkStatus();
+}
+
+// All workers would say the same.
+void TaskRun::TakeGrown(const data::GrowingLength& grown, int64_t slots) {
+  {
+    absl::MutexLock lock(&grown_mutex_);
+    grown_ = grown;
   }
+  if (is_evaluator() || environment_.number != 0) return;
+  v1::TaskMessage message;
+  v1::TrainingPlan& plan = *message.mutable_plan();
+  plan.set_total_steps(grown.total_steps);
+  plan.set_records(grown.records);
+  plan.set_segments(grown.segments);
+  plan.set_open(grown.open);
+  if (const auto records = data::StepRecordsOf(spec_, slots); records.ok()) {
+    plan.set_global_batch_size(*records * slots);
+  }
+  Send(std::move(message));
+}
+
+absl::Status TaskRun::OpenDataAndModel() {
+  TFD_RETURN_IF_ERROR(OpenTrainingData());
   if (is_finisher() && HasValidation(spec_)) {
     TFD_ASSIGN_OR_RETURN(validation_,
-                         OpenValidation(spec_, input_.preprocess, await));
+                         OpenValidation(spec_, input_.preprocess, Access()));
   }
   SetComputeThreads(spec_.deterministic() ? 1 : environment_.Threads());
   ModelOptions options;
@@ -237,15 +324,15 @@ absl::Status TaskRun::OpenDataAndModel() {
 }
 
 absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
-    const v1::Membership& membership, const data::BatchPlan& plan) {
+    const v1::Membership& membership, const TrainingLength& length) {
   ps::ExchangeOptions options;
   options.task = environment_.task;
   options.incarnation = incarnation_;
   options.generation = environment_.generation;
   options.token = environment_.token;
-  options.total_steps = plan.total_steps();
-  options.steps_per_epoch = plan.steps_per_epoch();
-  options.records = static_cast<int64_t>(plan.records());
+  options.total_steps = length.total_steps;
+  options.steps_per_epoch = length.steps_per_epoch;
+  options.records = length.records;
   options.memory = model_->shared_memory();
   options.payload = spec_.exchange().payload();
   if (spec_.exchange().has_top_k()) {
@@ -292,52 +379,90 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
                             absl::Now() + kShardPatience);
 }
 
-void TaskRun::SendPlan(const data::BatchPlan& plan) {
+absl::StatusOr<TrainingLength> TaskRun::LengthOf(int64_t slots) const {
+  TrainingLength length;
+  length.slots = slots;
+  if (growing_ != nullptr) {
+    TFD_ASSIGN_OR_RETURN(length.step_records,
+                         data::StepRecordsOf(spec_, slots));
+    length.total_steps = growing_->planned_steps();
+    return length;
+  }
+  TFD_ASSIGN_OR_RETURN(
+      const data::BatchPlan plan,
+      data::TrainingBatchPlan(spec_, training_->info().records, slots));
+  length.step_records = plan.batch_size();
+  length.total_steps = plan.total_steps();
+  length.steps_per_epoch = plan.steps_per_epoch();
+  length.records = static_cast<int64_t>(plan.records());
+  return length;
+}
+
+absl::StatusOr<std::unique_ptr<data::Prefetcher>> TaskRun::StartReading(
+    int64_t first_step, int64_t slots) {
+  data::PrefetcherOptions prefetch;
+  prefetch.slot = environment_.number;
+  prefetch.first_step = first_step;
+  if (growing_ != nullptr) {
+    return data::Prefetcher::Start(std::move(growing_), prefetch);
+  }
+  TFD_ASSIGN_OR_RETURN(
+      const data::BatchPlan plan,
+      data::TrainingBatchPlan(spec_, training_->info().records, slots));
+  return data::Prefetcher::Start(training_.get(), plan, prefetch);
+}
+
+void TaskRun::SendPlan(const TrainingLength& length) {
   v1::TaskMessage message;
   v1::TrainingPlan& sent = *message.mutable_plan();
-  sent.set_total_steps(plan.total_steps());
-  sent.set_steps_per_epoch(plan.steps_per_epoch());
-  sent.set_records(static_cast<int64_t>(plan.records()));
-  sent.set_global_batch_size(plan.batch_size() * plan.slots());
+  sent.set_total_steps(length.total_steps);
+  sent.set_steps_per_epoch(length.steps_per_epoch);
+  sent.set_records(length.records);
+  sent.set_global_batch_size(length.step_records * length.slots);
   Send(std::move(message));
+}
+
+TrainingOptions TaskRun::LoopOptions(const TrainingLength& length) const {
+  TrainingOptions options;
+  options.slot = environment_.number;
+  options.slots = length.slots;
+  options.steps_per_epoch = length.steps_per_epoch;
+  options.seed = spec_.seed();
+  options.batch_size = length.step_records / data::BatchesOfStep(spec_);
+  if (Grows(spec_)) {
+    // For its producers, not for a disk.
+    options.batch_patience = absl::Milliseconds(spec_.data().train().timeout());
+  }
+  return options;
 }
 
 absl::Status TaskRun::Train() {
   TFD_ASSIGN_OR_RETURN(const v1::Membership membership,
                        control_->AwaitMembership(kGangPatience));
   const auto slots =
-      static_cast<int64_t>(TasksOfRole(membership, "worker").size());
-  TFD_ASSIGN_OR_RETURN(
-      const data::BatchPlan plan,
-      data::TrainingBatchPlan(spec_, training_->info().records, slots));
-  SendPlan(plan);
+      static_cast<int64_t>(TasksOfRole(membership, kWorkerRole).size());
+  const bool grows = growing_ != nullptr;
+  TFD_ASSIGN_OR_RETURN(const TrainingLength length, LengthOf(slots));
+  if (!grows) SendPlan(length);
   TFD_ASSIGN_OR_RETURN(std::unique_ptr<ps::Exchange> exchange,
-                       OpenExchange(membership, plan));
-  data::PrefetcherOptions prefetch;
-  prefetch.slot = environment_.number;
-  prefetch.first_step = exchange->step();
-  TFD_ASSIGN_OR_RETURN(
-      const std::unique_ptr<data::Prefetcher> batches,
-      data::Prefetcher::Start(training_.get(), plan, prefetch));
+                       OpenExchange(membership, length));
+  TFD_ASSIGN_OR_RETURN(const std::unique_ptr<data::Prefetcher> batches,
+                       StartReading(exchange->step(), slots));
   TFD_RETURN_IF_ERROR(exchange->Initialise(absl::Now() + kShardPatience));
   model_->UseVersion(exchange->version());
   spdlog::info(
-      "training {} of {} steps, {} records a step, with {} of {} shards "
-      "through "
-      "memory, first step after {}",
-      plan.total_steps() - exchange->step(), plan.total_steps(),
-      plan.batch_size() * slots, exchange->stats().shards_in_place,
-      exchange->layout().shards(), tfd::FormatDuration(absl::Now() - started_));
+      "training {} steps from step {} on, {} records a step, with {} of {} "
+      "shards through memory, first step after {}",
+      grows ? std::string("all published")
+            : absl::StrCat(length.total_steps - exchange->step()),
+      exchange->step(), length.step_records * slots,
+      exchange->stats().shards_in_place, exchange->layout().shards(),
+      tfd::FormatDuration(absl::Now() - started_));
 
-  TrainingOptions options;
-  options.slot = environment_.number;
-  options.seed = spec_.seed();
-  options.batch_size = plan.batch_size() / data::BatchesOfStep(spec_);
   TrainingParts parts;
   parts.model = model_.get();
   parts.exchange = exchange.get();
   parts.batches = batches.get();
-  parts.plan = &plan;
   parts.control = control_;
   parts.trace = &trace_;
   if (environment_.number == 0) {
@@ -347,7 +472,18 @@ absl::Status TaskRun::Train() {
       Send(std::move(message));
     };
   }
-  TFD_RETURN_IF_ERROR(TrainingLoop(options, parts).Run());
+  TFD_ASSIGN_OR_RETURN(const int64_t steps,
+                       TrainingLoop(LoopOptions(length), parts).Run());
+  if (grows) {
+    data::GrowingLength grown;
+    {
+      absl::MutexLock lock(&grown_mutex_);
+      grown = grown_;
+    }
+    grown.total_steps = steps;
+    grown.open = false;
+    TakeGrown(grown, slots);
+  }
   if (spec_.trace().steps() > 0) {
     // Not worth a training.
     if (const absl::Status written = WriteTrace(); !written.ok()) {
@@ -355,14 +491,13 @@ absl::Status TaskRun::Train() {
     }
   }
   v1::TaskMessage message;
-  message.mutable_done()->set_step(plan.total_steps());
+  message.mutable_done()->set_step(steps);
   Send(std::move(message));
   const ps::ExchangeStats stats = exchange->stats();
   spdlog::info("took all {} steps; {} waiting for the exchange; sent {} bytes",
-               plan.total_steps(), tfd::FormatDuration(stats.waited),
-               stats.bytes_sent);
+               steps, tfd::FormatDuration(stats.waited), stats.bytes_sent);
   exchange.reset();
-  return shard_ != nullptr ? LeaveShard(plan.total_steps()) : absl::OkStatus();
+  return shard_ != nullptr ? LeaveShard(steps) : absl::OkStatus();
 }
 
 absl::Status TaskRun::WriteTrace() const {

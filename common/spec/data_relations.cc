@@ -109,6 +109,55 @@ void CheckDatasets(const v1::JobSpec& spec, Reporter* reporter) {
   }
 }
 
+// Data that grows while the job trains on it has a length that nobody knows
+// before.
+void CheckGrowth(const v1::JobSpec& spec, Reporter* reporter) {
+  const DatasetSpec& train = spec.data().train();
+  const DatasetSpec& validation = spec.data().validation();
+  const bool seals = train.publish() == DatasetSpec::SEAL;
+  if (validation.stream() || validation.publish() == DatasetSpec::SEAL) {
+    reporter->Report(
+        validation.stream() ? "data.validation.stream"
+                            : "data.validation.publish",
+        "is only for train: what checkpoints are judged by must be there as a "
+        "whole; remove it");
+  }
+  if (!train.stream() && !seals) return;
+  const char* field =
+      train.stream() ? "data.train.stream" : "data.train.publish";
+  if (train.stream() && seals) {
+    reporter->Report("data.train.publish",
+                     "a stream is published with every batch that a producer "
+                     "commits; remove publish or stream",
+                     {"data.train.stream"});
+  }
+  if (train.stream() && spec.stop().has_epochs() && spec.stop().epochs() != 1) {
+    reporter->Report("stop.epochs",
+                     absl::StrCat(spec.stop().epochs(),
+                                  " passes over a stream are not possible, its "
+                                  "rows are gone after the first: write 1, or "
+                                  "stop: {steps: …}"),
+                     {"data.train.stream"});
+  }
+  const v1::ScheduleSpec::Name schedule = spec.optimizer().schedule().name();
+  if ((schedule == v1::ScheduleSpec::COSINE ||
+       schedule == v1::ScheduleSpec::ONE_CYCLE) &&
+      !spec.stop().has_steps()) {
+    reporter->Report(
+        "optimizer.schedule.name",
+        "needs to know how long training is, which nobody does while the data "
+        "still grows: give stop.steps, or take the schedule constant",
+        {field, "stop.steps"});
+  }
+  if (spec.deterministic() && seals) {
+    reporter->Report("data.train.publish",
+                     "seal does not go with deterministic: the order of the "
+                     "first epoch is that in which partitions happen to be "
+                     "sealed; use publish: commit",
+                     {"deterministic"});
+  }
+}
+
 void CheckPreprocess(const v1::JobSpec& spec, Reporter* reporter) {
   for (int i = 0; i < spec.data().preprocess_size(); ++i) {
     const v1::PreprocessStep& step = spec.data().preprocess(i);
@@ -130,6 +179,7 @@ void CheckPreprocess(const v1::JobSpec& spec, Reporter* reporter) {
 
 void CheckDataRelations(const v1::JobSpec& spec, Reporter* reporter) {
   CheckDatasets(spec, reporter);
+  CheckGrowth(spec, reporter);
   CheckPreprocess(spec, reporter);
 }
 

@@ -81,8 +81,8 @@ class FeedProcess {
       if (!status.ok()) spdlog::warn("{}", std::string(status.message()));
     };
     context.disk = &disk_;
-    service_ = std::make_unique<FeedService>(std::move(context),
-                                             environment_.feed_token);
+    service_ = std::make_unique<FeedService>(
+        std::move(context), environment_.feed_token, environment_.token);
     net::ServerOptions options;
     options.max_message_bytes = kMaxMessageBytes;
     options.unix_path =
@@ -251,6 +251,10 @@ void AddDataset(const v1::JobSpec& spec, const char* name,
   added.columns = *std::move(columns);
   added.classes = spec.model().classes();
   added.spool_bytes = dataset.spool_bytes();
+  // As the coordinator retires segments.
+  added.drains = dataset.stream() ||
+                 (dataset.publish() == v1::DatasetSpec::SEAL &&
+                  spec.stop().has_epochs() && spec.stop().epochs() == 1);
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
-// The Flight service of a feed: DoPut, on plain gRPC.
+// The Flight service of a feed: DoPut and DoGet, on plain gRPC.
 #ifndef TFD_DATA_FEED_FEED_SERVICE_H_
 #define TFD_DATA_FEED_FEED_SERVICE_H_
 
+#include <memory>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "arrow/flight/protocol/Flight.grpc.pb.h"
+#include "common/fs/file_system.h"
 #include "data/feed/put_session.h"
 #include "data/feed/stream_calls.h"
 
@@ -15,11 +18,14 @@ namespace tfd::data {
 // destroyed.
 class FeedService final
     : public arrow::flight::protocol::FlightService::
-          WithRawCallbackMethod_DoPut<
-              arrow::flight::protocol::FlightService::Service> {
+          WithRawCallbackMethod_DoGet<
+              arrow::flight::protocol::FlightService::
+                  WithRawCallbackMethod_DoPut<
+                      arrow::flight::protocol::FlightService::Service>> {
  public:
-  // `token` is what producers present.
-  FeedService(FeedContext context, std::string token);
+  // `token` is what producers present; `job_token` what tasks of the job do,
+  // who may read.
+  FeedService(FeedContext context, std::string token, std::string job_token);
   ~FeedService() override;
 
   // Cancels all calls and waits for their threads. New calls are refused.
@@ -28,9 +34,19 @@ class FeedService final
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* DoPut(
       grpc::CallbackServerContext* context) override;
 
+  // The rows of a sealed partition. The ticket is {"dataset": …, "producer": …,
+  // "partition": …, "attempt": …}; rows begin at its first.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* DoGet(
+      grpc::CallbackServerContext* context,
+      const grpc::ByteBuffer* request) override;
+
  private:
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenTicket(
+      const grpc::ByteBuffer& request) const;
+
   const FeedContext context_;
   const std::string token_;
+  const std::string job_token_;
   StreamCalls calls_;
 };
 

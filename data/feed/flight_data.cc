@@ -106,6 +106,20 @@ bool TakeString(uint64_t size_bytes, SliceCursor* cursor, std::string* out) {
   return cursor->Take(size_bytes, reinterpret_cast<uint8_t*>(out->data()));
 }
 
+void PutVarint(uint64_t value, std::string* out) {
+  while (value >= 0x80) {
+    out->push_back(static_cast<char>(value | 0x80));
+    value >>= 7;
+  }
+  out->push_back(static_cast<char>(value));
+}
+
+// What a slice points into.
+struct KeptBody {
+  std::shared_ptr<const RandomAccessFile> file;
+  std::shared_ptr<arrow::Buffer> body;
+};
+
 }  // namespace
 
 FlightDataReader::FlightDataReader() = default;
@@ -160,6 +174,31 @@ absl::StatusOr<FlightData> FlightDataReader::Read(
     }
   }
   return data;
+}
+
+absl::StatusOr<grpc::ByteBuffer> ToFlightData(
+    const std::shared_ptr<const RandomAccessFile>& file,
+    const IpcMessagePlace& place) {
+  std::string head;
+  head.reserve(place.metadata_bytes + 4 * kMaxVarintBytes);
+  PutVarint(kHeaderField << 3 | kLengthDelimited, &head);
+  PutVarint(place.metadata_bytes, &head);
+  const size_t begin = head.size();
+  head.resize(begin + place.metadata_bytes);
+  TFD_RETURN_IF_ERROR(
+      file->Read(place.metadata_offset, place.metadata_bytes, &head[begin]));
+  PutVarint(kBodyField << 3 | kLengthDelimited, &head);
+  PutVarint(place.body_bytes, &head);
+  TFD_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> body,
+                       FileBuffer(*file, place.body_offset, place.body_bytes));
+  auto* kept = new KeptBody{file, std::move(body)};
+  const grpc::Slice slices[] = {
+      grpc::Slice(head),
+      grpc::Slice(
+          const_cast<uint8_t*>(kept->body->data()), place.body_bytes,
+          [](void* argument) { delete static_cast<KeptBody*>(argument); },
+          kept)};
+  return grpc::ByteBuffer(slices, 2);
 }
 
 }  // namespace tfd::data

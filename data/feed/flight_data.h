@@ -4,20 +4,20 @@
 #ifndef TFD_DATA_FEED_FLIGHT_DATA_H_
 #define TFD_DATA_FEED_FLIGHT_DATA_H_
 
+#include <grpcpp/support/byte_buffer.h>
+
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/fs/file_system.h"
+#include "data/ipc_stream.h"
 
 namespace arrow {
 class Buffer;
 class ResizableBuffer;
 }  // namespace arrow
-
-namespace grpc {
-class ByteBuffer;
-}
 
 namespace tfd::data {
 
@@ -46,6 +46,13 @@ class FlightDataReader {
  private:
   std::shared_ptr<arrow::ResizableBuffer> body_;
 };
+
+// A message of an IPC stream in a file as a FlightData message: its body is the
+// mapped file's, which the message keeps open, or a copy where it is not
+// mapped.
+absl::StatusOr<grpc::ByteBuffer> ToFlightData(
+    const std::shared_ptr<const RandomAccessFile>& file,
+    const IpcMessagePlace& place);
 
 }  // namespace tfd::data
 

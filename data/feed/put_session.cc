@@ -9,6 +9,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "arrow/flight/protocol/Flight.pb.h"
 #include "common/status.h"
 #include "common/units.h"
@@ -63,6 +64,7 @@ absl::Status PutSession::Run() {
     return absl::InvalidArgumentError(
         "the first message has no schema beside its descriptor");
   }
+  dataset_ = key.dataset;
   TFD_RETURN_IF_ERROR(Write([&] {
     TFD_ASSIGN_OR_RETURN(writer_, Acquire(key));
     return absl::OkStatus();
@@ -198,18 +200,32 @@ absl::Status PutSession::Take(const FlightData& data) {
 }
 
 absl::Status PutSession::Write(const std::function<absl::Status()>& write) {
-  const auto make_room_and_write = [&]() -> absl::Status {
-    const absl::Status status = write();
-    if (!absl::IsResourceExhausted(status) || !context_.make_room) {
-      return status;
+  if (context_.disk == nullptr) return WriteWhereThereIsRoom(write);
+  return context_.disk->Write(
+      [&] { return WriteWhereThereIsRoom(write); },
+      [this](absl::Duration pause) { return stream_->AwaitCancel(pause); });
+}
+
+absl::Status PutSession::WriteWhereThereIsRoom(
+    const std::function<absl::Status()>& write) {
+  absl::Status status = write();
+  if (!absl::IsResourceExhausted(status) || !context_.make_room) return status;
+  context_.make_room();
+  status = write();
+  if (!absl::IsResourceExhausted(status) || !context_.spool->Drains(dataset_)) {
+    return status;
+  }
+  spdlog::info("{}: held back until training has used some of the spool",
+               dataset_);
+  const absl::Time give_up = absl::Now() + context_.room_timeout;
+  while (absl::IsResourceExhausted(status) && absl::Now() < give_up) {
+    if (stream_->AwaitCancel(context_.room_interval)) {
+      return absl::CancelledError("the producer is gone");
     }
     context_.make_room();
-    return write();
-  };
-  if (context_.disk == nullptr) return make_room_and_write();
-  return context_.disk->Write(
-      make_room_and_write,
-      [this](absl::Duration pause) { return stream_->AwaitCancel(pause); });
+    status = write();
+  }
+  return status;
 }
 
 absl::Status PutSession::Seal() {

@@ -54,6 +54,10 @@ struct FeedContext {
   std::function<void()> make_room;
   // Who waits for a disk that is full. Null: nobody.
   DiskAlarm* disk = nullptr;
+  // How long a producer is held back for a spool that is full and gets room as
+  // training goes on; it is looked at again after `room_interval`.
+  absl::Duration room_timeout = absl::Minutes(10);
+  absl::Duration room_interval = absl::Milliseconds(200);
   // How long a producer may be silent.
   absl::Duration idle_timeout = absl::Hours(1);
   // How long a message to the producer may take.
@@ -82,8 +86,10 @@ class PutSession {
   // coordinator has the last word.
   absl::StatusOr<std::unique_ptr<AttemptWriter>> Acquire(const AttemptKey& key);
   absl::Status Take(const FlightData& data);
-  // Writes to the spool, which may have to wait for room on the disk.
+  // Writes to the spool, which may have to wait for room in it or on the disk.
   absl::Status Write(const std::function<absl::Status()>& write);
+  absl::Status WriteWhereThereIsRoom(
+      const std::function<absl::Status()>& write);
   absl::Status Seal();
   std::string OffsetText() const;
 
@@ -91,6 +97,8 @@ class PutSession {
   PutStream* const stream_;
   FlightDataReader reader_;
   std::unique_ptr<AttemptWriter> writer_;
+  // What the descriptor says.
+  std::string dataset_;
   // Of the whole partition, once the producer has said it.
   std::optional<int64_t> total_rows_;
 };

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -213,6 +214,11 @@ std::string Spool::FolderOf(const AttemptKey& key) const {
   return folder;
 }
 
+std::string Spool::MarkerOf(const AttemptKey& key) const {
+  return JoinPath(FolderOf(key),
+                  absl::StrCat(key.attempt, AttemptFile::kMarkerSuffix));
+}
+
 std::string Spool::PathOf(const AttemptKey& key) const {
   return JoinPath(FolderOf(key),
                   absl::StrCat(key.attempt, AttemptFile::kSuffix));
@@ -389,9 +395,7 @@ void Spool::Unseal(const AttemptKey& key) {
 }
 
 void Spool::DeleteFiles(const AttemptKey& key) const {
-  const std::string marker = JoinPath(
-      FolderOf(key), absl::StrCat(key.attempt, AttemptFile::kMarkerSuffix));
-  for (const std::string& path : {marker, PathOf(key)}) {
+  for (const std::string& path : {MarkerOf(key), PathOf(key)}) {
     const absl::Status status = LocalFileSystem()->Delete(path);
     if (!status.ok()) spdlog::warn("{}", std::string(status.message()));
   }
@@ -420,6 +424,20 @@ void Spool::SetSize(const AttemptKey& key, uint64_t size_bytes) {
 void Spool::SetSizeOf(const AttemptKey& key, uint64_t size_bytes) {
   absl::MutexLock lock(&mutex_);
   SetSize(key, size_bytes);
+}
+
+absl::StatusOr<std::string> Spool::FinishedPath(const AttemptKey& key) const {
+  std::error_code error;
+  if (std::filesystem::exists(MarkerOf(key), error)) return PathOf(key);
+  return absl::NotFoundError(
+      absl::StrCat(key.ToString(),
+                   " is not sealed here: which node has it, and which "
+                   "attempt, is in the status of the dataset"));
+}
+
+bool Spool::Drains(const std::string& dataset) const {
+  const auto found = options_.datasets.find(dataset);
+  return found != options_.datasets.end() && found->second.drains;
 }
 
 uint64_t Spool::used_bytes(const std::string& dataset) const {

@@ -54,6 +54,8 @@ struct SpoolDataset {
   int64_t classes = 0;
   // How much its files may take together.
   uint64_t spool_bytes = 0;
+  // What was trained on is dropped, so that a full spool gets room again.
+  bool drains = false;
 };
 
 struct SpoolOptions {
@@ -156,6 +158,12 @@ class Spool {
   // The same, but it stays also where someone writes it.
   bool DiscardIdle(const Known& attempt);
 
+  // The file of an attempt that is whole and durable; NotFound for others.
+  absl::StatusOr<std::string> FinishedPath(const AttemptKey& key) const;
+
+  // SpoolDataset::drains.
+  bool Drains(const std::string& dataset) const;
+
   // Bytes in files of a dataset.
   uint64_t used_bytes(const std::string& dataset) const;
 
@@ -195,6 +203,7 @@ class Spool {
   absl::Status ScanPartition(const AttemptKey& partition, bool same_boot);
   std::string FolderOf(const AttemptKey& key) const;
   std::string PathOf(const AttemptKey& key) const;
+  std::string MarkerOf(const AttemptKey& key) const;
 
   absl::Status Hold(const AttemptKey& key, std::function<void()> evict);
   void Release(const AttemptKey& key);

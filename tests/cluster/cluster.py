@@ -1,9 +1,10 @@
 """A cluster of one machine in the background."""
 
+import contextlib
 import json
 import subprocess
 
-from processes import wait_for
+from processes import BIN, Process, wait_for
 
 
 class Cluster:
@@ -57,8 +58,6 @@ class Cluster:
 
     def restart_coordinator(self):
         """Kills it (SIGKILL) and starts it again on the same state folder."""
-        from processes import BIN, Process
-
         record = self.record()
         Process(record["coordinator_pid"], "tfd-coordinator", []).kill()
         state = self.programs.folder / ".local/state/tfd/up"
@@ -78,3 +77,30 @@ class Cluster:
         record["coordinator_pid"] = process.pid
         (state / "cluster.json").write_text(json.dumps(record))
         self.coordinator = process
+
+
+@contextlib.contextmanager
+def other_host(cluster, cpus):
+    """A second agent; its tasks believe that they run on another machine."""
+    programs = cluster.programs
+    state = programs.folder / "other"
+    state.mkdir()
+    with open(state / "agent.log", "w") as log:
+        agent = subprocess.Popen(
+            [BIN / "tfd-agent", "--coordinator", cluster.record()["address"]]
+            + ["--state-dir", state / "agent", "--log-dir", state / "logs"]
+            + ["--node", "other", "--offer", f"cpus={cpus},memory=16GiB"]
+            + ["--stop-tasks-on-exit"],
+            stdout=log,
+            stderr=log,
+            env={**programs.environment, "TFD_HOST_ID": "other"},
+            start_new_session=True,
+        )
+    try:
+        wait_for(
+            lambda: cluster.ok("nodes").count("READY") == 2, "the other agent"
+        )
+        yield state / "logs"
+    finally:
+        agent.terminate()
+        agent.wait(timeout=20)

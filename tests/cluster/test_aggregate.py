@@ -1,14 +1,11 @@
 """exchange.aggregate: node, on two agents that pretend to be two hosts."""
 
-import contextlib
 import json
 import re
-import subprocess
 
 import pytest
 
-from cluster import Cluster
-from processes import BIN, wait_for
+from cluster import Cluster, other_host
 
 WORKERS = 4
 TASKS = (
@@ -17,33 +14,6 @@ TASKS = (
 )
 # So that each host has room for two workers, and not for three.
 CPUS = "2.75"
-
-
-@contextlib.contextmanager
-def other_host(cluster):
-    """A second agent; its tasks believe that they run on another machine."""
-    programs = cluster.programs
-    state = programs.folder / "other"
-    state.mkdir()
-    with open(state / "agent.log", "w") as log:
-        agent = subprocess.Popen(
-            [BIN / "tfd-agent", "--coordinator", cluster.record()["address"]]
-            + ["--state-dir", state / "agent", "--log-dir", state / "logs"]
-            + ["--node", "other", "--offer", f"cpus={CPUS},memory=16GiB"]
-            + ["--stop-tasks-on-exit"],
-            stdout=log,
-            stderr=log,
-            env={**programs.environment, "TFD_HOST_ID": "other"},
-            start_new_session=True,
-        )
-    try:
-        wait_for(
-            lambda: cluster.ok("nodes").count("READY") == 2, "the other agent"
-        )
-        yield state / "logs"
-    finally:
-        agent.terminate()
-        agent.wait(timeout=20)
 
 
 def worker_logs(cluster, job_id):
@@ -64,7 +34,7 @@ def test_two_hosts_of_two_workers_send_half_and_learn_the_same(
     spec = spec_file(tasks=TASKS, storage="{uri: storage, shared: true}")
     accuracy = {}
     sent = {}
-    with Cluster(programs, "--cpus", CPUS) as cluster, other_host(cluster):
+    with Cluster(programs, "--cpus", CPUS) as cluster, other_host(cluster, CPUS):
         for how in ("none", "node"):
             job_id = f"with-{how}"
             cluster.ok(

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import flight_producer
+from cluster import Cluster, other_host
 from flight_producer import Producer, write_table
 from image_tables import assert_spooled, mnist_table, slices
 from producer_process import push_partitions
@@ -183,3 +184,25 @@ def test_the_documented_program_feeds_the_template(cluster, run_program):
     assert result.returncode == 0, result.stderr
     cluster.wait_for_state("pushed", "SUCCEEDED")
     assert "per epoch of 3000 records" in cluster.ok("events", "pushed")
+
+
+def test_rows_reach_workers_on_other_hosts(programs, mnist_job):
+    """Each host has rows that the other one's worker needs."""
+    room = "2.25"
+    tables = slices(mnist_table(os.environ["TFD_MNIST_DIR"]).slice(0, 12_000), 4)
+    with Cluster(programs, "--cpus", room) as cluster, other_host(cluster, room):
+        spec = mnist_job("pushed", PUSHED)
+        flags = ["--set", "storage.shared=true", "--set", "tasks.worker.count=2"]
+        cluster.ok("submit", spec, "--id", "pushed", "--detach", *flags)
+        producer = Producer(
+            "pushed", "train", "me", coordinator=cluster.record()["address"]
+        )
+        producer.begin()
+        for number, table in enumerate(tables):
+            producer.push(str(number), table, feed=number % 2)
+        producer.commit()
+        job = cluster.wait_for_state("pushed", "SUCCEEDED")
+        nodes = {task["name"]: task["node"] for task in job["tasks"]}
+        assert nodes["worker/0"] != nodes["worker/1"]
+        assert {p["feed"] for p in partitions_of(job).values()} == {"feed/0", "feed/1"}
+        assert "per epoch of 12000 records" in cluster.ok("events", "pushed")

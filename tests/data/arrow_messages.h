@@ -47,6 +47,20 @@ inline std::vector<IpcMessage> ToMessages(
   }
 }
 
+// The bytes of a whole IPC stream of the batches.
+inline std::string StreamOf(
+    const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
+  auto sink = arrow::io::BufferOutputStream::Create().ValueOrDie();
+  auto writer =
+      arrow::ipc::MakeStreamWriter(sink, batches[0]->schema()).ValueOrDie();
+  for (const auto& batch : batches) {
+    arrow::Status status = writer->WriteRecordBatch(*batch);
+    if (!status.ok()) status.Abort();
+  }
+  if (!writer->Close().ok()) return "";
+  return sink->Finish().ValueOrDie()->ToString();
+}
+
 // Rows [begin, end): column image (binary) with pixel p of row r being
 // (r + p) mod 256, column label (uint8) r mod 10.
 inline std::shared_ptr<arrow::RecordBatch> ImageBatch(int begin, int end,

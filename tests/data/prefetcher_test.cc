@@ -175,7 +175,7 @@ TEST(PrefetcherTest, ADeadlineNamesWhatItWaitsForAndMayBeTriedAgain) {
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(
       std::string(status.message()),
-      AllOf(HasSubstr("batch 1 of epoch 0"), HasSubstr("the fake data set")));
+      AllOf(HasSubstr("the batch of step 1"), HasSubstr("the fake data set")));
   dataset.release.Notify();
   const auto batch = prefetcher->Next(kLong);
   ASSERT_TRUE(batch.ok()) << batch.status();

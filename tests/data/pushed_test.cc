@@ -15,20 +15,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// The bytes of a whole IPC stream of the batches.
-std::string StreamOf(
-    const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
-  auto sink = arrow::io::BufferOutputStream::Create().ValueOrDie();
-  auto writer =
-      arrow::ipc::MakeStreamWriter(sink, batches[0]->schema()).ValueOrDie();
-  for (const auto& batch : batches) {
-    arrow::Status status = writer->WriteRecordBatch(*batch);
-    if (!status.ok()) status.Abort();
-  }
-  if (!writer->Close().ok()) return "";
-  return sink->Finish().ValueOrDie()->ToString();
-}
-
 class PushedTest : public ::testing::Test {
  protected:
   PushedTest() {

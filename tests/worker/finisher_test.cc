@@ -27,7 +27,7 @@ class FinisherTest : public ::testing::Test {
     options_.job = "job-1";
     options_.generation = 2;
     options_.spec = spec_;
-    options_.input = Must(LearnFacts(spec_, nullptr));
+    options_.input = FactsOf(Must(OpenTraining(spec_, {}))->info());
     model_ = MakeModel(spec_.model(), options_.input.shape, 1);
   }
 
@@ -35,7 +35,7 @@ class FinisherTest : public ::testing::Test {
     FinisherParts parts;
     parts.model = model_.get();
     parts.validation =
-        Must(OpenValidation(spec_, options_.input.preprocess, nullptr));
+        Must(OpenValidation(spec_, options_.input.preprocess, {}));
     parts.control = &control_;
     parts.send = [this](v1::TaskMessage message) {
       sent_.push_back(std::move(message));
@@ -103,7 +103,7 @@ TEST_F(FinisherTest, ScoresTheCheckpointsParametersOnAllValidationRecords) {
   std::vector<uint64_t> all(60);
   for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   const auto dataset =
-      Must(OpenValidation(spec_, options_.input.preprocess, nullptr));
+      Must(OpenValidation(spec_, options_.input.preprocess, {}));
   ASSERT_TRUE(dataset->ReadBatch(all, &batch).ok());
   Scores scores;
   ASSERT_TRUE(
@@ -184,8 +184,7 @@ TEST_F(FinisherTest, ServesUntilTheTaskMustEnd) {
   control_.OnCommand(command);
   FinisherParts parts;
   parts.model = model_.get();
-  parts.validation =
-      Must(OpenValidation(spec_, options_.input.preprocess, nullptr));
+  parts.validation = Must(OpenValidation(spec_, options_.input.preprocess, {}));
   parts.control = &control_;
   parts.send = [this](v1::TaskMessage message) {
     sent_.push_back(std::move(message));

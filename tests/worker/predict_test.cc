@@ -39,7 +39,7 @@ class PredictTest : public ::testing::Test {
                     kRecords);
     }
     const v1::JobSpec spec = TestJob(folder_.path(), v1::ModelSpec::CNN, 1);
-    const InputFacts facts = Must(LearnFacts(spec, nullptr));
+    const InputFacts facts = FactsOf(Must(OpenTraining(spec, {}))->info());
     model_ = MakeModel(spec.model(), facts.shape, 4);
     ModelDescription description;
     description.job = "job";
@@ -58,7 +58,7 @@ class PredictTest : public ::testing::Test {
   // What the model itself says of record `number`.
   std::vector<LabelProbability> Expected(uint64_t number, int64_t k) {
     const v1::JobSpec spec = TestJob(folder_.path(), v1::ModelSpec::CNN, 1);
-    const auto dataset = Must(OpenTraining(spec, nullptr));
+    const auto dataset = Must(OpenTraining(spec, {}));
     data::Batch batch;
     EXPECT_TRUE(dataset->ReadBatch({number}, &batch).ok());
     std::vector<float> logits;
@@ -94,7 +94,7 @@ TEST_F(PredictTest, TopKAndAccuracyWithLabels) {
   options_.output = folder_ / "out.jsonl";
   const PredictSummary summary = Must(Predict(options_, GoOn));
   const v1::JobSpec spec = TestJob(folder_.path(), v1::ModelSpec::CNN, 1);
-  const auto dataset = Must(OpenTraining(spec, nullptr));
+  const auto dataset = Must(OpenTraining(spec, {}));
   int correct = 0;
   for (uint64_t row = 0; row < kRecords; ++row) {
     int64_t label = 0;

@@ -39,7 +39,7 @@ class TrainingLoopTest : public ::testing::Test {
     Outcome outcome;
     outcome.status = [&]() -> absl::Status {
       TFD_ASSIGN_OR_RETURN(const std::unique_ptr<data::Dataset> dataset,
-                           OpenTraining(spec, nullptr));
+                           OpenTraining(spec, {}));
       ModelOptions model_options;
       model_options.spec = spec.model();
       model_options.record_shape = dataset->info().shape;
@@ -78,18 +78,19 @@ class TrainingLoopTest : public ::testing::Test {
       model->UseVersion(exchange->version());
       TrainingOptions training;
       training.slot = slot;
+      training.slots = slots;
+      training.steps_per_epoch = plan.steps_per_epoch();
       training.seed = spec.seed();
       training.patience = ps::kTestTimeout;
       TrainingParts loop;
       loop.model = model.get();
       loop.exchange = exchange.get();
       loop.batches = batches.get();
-      loop.plan = &plan;
       loop.control = &control_;
       loop.report = [&outcome](const v1::Metrics& metrics) {
         outcome.reports.push_back(metrics);
       };
-      TFD_RETURN_IF_ERROR(TrainingLoop(training, loop).Run());
+      TFD_RETURN_IF_ERROR(TrainingLoop(training, loop).Run().status());
       outcome.parameters.assign(model->parameters().begin(),
                                 model->parameters().end());
       return absl::OkStatus();

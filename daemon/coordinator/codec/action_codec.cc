@@ -2,6 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -59,6 +60,18 @@ absl::Status GetPartitions(const ActionHelp& help, const Json& object,
   return absl::OkStatus();
 }
 
+absl::Status GetBatch(const ActionHelp& help, const Json& object,
+                      std::optional<int64_t>* batch) {
+  const auto it = object.find("batch");
+  if (it == object.end()) return absl::OkStatus();
+  if (!it->is_number_unsigned() ||
+      it->get<uint64_t>() > std::numeric_limits<int64_t>::max()) {
+    return Wrong(help, "\"batch\" must be a number from 0 on");
+  }
+  *batch = it->get<int64_t>();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 const std::vector<ActionHelp>& AllActions() {
@@ -70,7 +83,8 @@ const std::vector<ActionHelp>& AllActions() {
       {"commit",
        "says what a producer has written: {\"job\": JOB, \"dataset\": "
        "\"train\", \"producer\": NAME, \"partitions\": [{\"partition\": NAME, "
-       "\"attempt\": ID, \"rows\": N}]}"},
+       "\"attempt\": ID, \"rows\": N}]}, and of a stream which batch that was: "
+       "\"batch\": N"},
       {"abort",
        "drops all that a producer has written: {\"job\": JOB, \"dataset\": "
        "\"train\", \"producer\": NAME}"},
@@ -94,7 +108,7 @@ absl::StatusOr<DatasetAction> DecodeAction(const std::string& type,
                       })));
   }
   const ActionHelp& help = actions[index];
-  // The one place where nlohmann-json parses; it does not throw like this.
+  // nlohmann-json does not throw like this.
   const Json object = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return Wrong(help, "its body is no JSON object");
   DatasetAction action;
@@ -111,13 +125,15 @@ absl::StatusOr<DatasetAction> DecodeAction(const std::string& type,
     action.key.producer = *std::move(producer);
   }
   if (action.kind == ActionKind::kCommit) {
-    const absl::Status status = GetPartitions(help, object, &action.partitions);
+    absl::Status status = GetPartitions(help, object, &action.partitions);
+    if (status.ok()) status = GetBatch(help, object, &action.batch);
     if (!status.ok()) return status;
   }
   return action;
 }
 
-std::string EncodeDatasetJson(const Dataset& dataset) {
+std::string EncodeDatasetJson(const Dataset& dataset,
+                              std::optional<bool> published) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
@@ -125,7 +141,10 @@ std::string EncodeDatasetJson(const Dataset& dataset) {
   // It cannot fail: the message has no Any and no foreign fields.
   (void)google::protobuf::util::MessageToJsonString(EncodeDataset(dataset),
                                                     &json, options);
-  return json;
+  if (!published.has_value()) return json;
+  Json object = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+  object["published"] = *published;
+  return object.dump();
 }
 
 }  // namespace tfd::coordinator

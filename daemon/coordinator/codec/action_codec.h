@@ -2,6 +2,8 @@
 #ifndef TFD_DAEMON_COORDINATOR_CODEC_ACTION_CODEC_H_
 #define TFD_DAEMON_COORDINATOR_CODEC_ACTION_CODEC_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@ struct DatasetAction {
   ProducerKey key;
   // Of a commit.
   std::vector<CommittedPartition> partitions;
+  std::optional<int64_t> batch;
 };
 
 // What the actions are called and take, for ListActions.
@@ -31,8 +34,11 @@ const std::vector<ActionHelp>& AllActions();
 absl::StatusOr<DatasetAction> DecodeAction(const std::string& type,
                                            const std::string& body);
 
-// tfd.v1.DatasetStatus in protobuf's JSON mapping, with the fields' own names.
-std::string EncodeDatasetJson(const Dataset& dataset);
+// tfd.v1.DatasetStatus in protobuf's JSON mapping, with the fields' own names;
+// and "published", where there is something to say of the batch that was
+// committed.
+std::string EncodeDatasetJson(const Dataset& dataset,
+                              std::optional<bool> published);
 
 }  // namespace tfd::coordinator
 

@@ -126,6 +126,25 @@ struct Encoder {
   void operator()(const ProducerCommitted& e) {
     By(e, entry->mutable_producer_committed());
   }
+  void operator()(const BatchCommitted& e) {
+    By(e, entry->mutable_batch_committed())->set_batch(e.batch);
+  }
+  void operator()(const SegmentPublished& e) {
+    journal::DatasetEvent* to = entry->mutable_segment_published();
+    to->set_job(e.job);
+    to->set_dataset(e.dataset);
+    for (const PartitionName& name : e.partitions) {
+      v1::Partition* partition = to->add_published();
+      partition->set_producer(name.producer);
+      partition->set_partition(name.partition);
+    }
+  }
+  void operator()(const SegmentsRetired& e) {
+    journal::DatasetEvent* to = entry->mutable_segments_retired();
+    to->set_job(e.job);
+    to->set_dataset(e.dataset);
+    to->set_segment(e.through);
+  }
   void operator()(const ProducerAborted& e) {
     By(e, entry->mutable_producer_aborted());
   }
@@ -301,6 +320,23 @@ std::optional<EventBody> DecodeOtherEvent(const journal::Entry& entry) {
     case journal::Entry::kProducerCommitted: {
       const journal::DatasetEvent& from = entry.producer_committed();
       return ProducerCommitted{from.job(), from.dataset(), from.producer()};
+    }
+    case journal::Entry::kBatchCommitted: {
+      const journal::DatasetEvent& from = entry.batch_committed();
+      return BatchCommitted{from.job(), from.dataset(), from.producer(),
+                            from.batch()};
+    }
+    case journal::Entry::kSegmentPublished: {
+      const journal::DatasetEvent& from = entry.segment_published();
+      SegmentPublished to{from.job(), from.dataset(), {}};
+      for (const v1::Partition& partition : from.published()) {
+        to.partitions.push_back({partition.producer(), partition.partition()});
+      }
+      return to;
+    }
+    case journal::Entry::kSegmentsRetired: {
+      const journal::DatasetEvent& from = entry.segments_retired();
+      return SegmentsRetired{from.job(), from.dataset(), from.segment()};
     }
     case journal::Entry::kProducerAborted: {
       const journal::DatasetEvent& from = entry.producer_aborted();

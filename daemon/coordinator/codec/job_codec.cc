@@ -54,10 +54,13 @@ v1::DatasetStatus EncodeDataset(const Dataset& dataset) {
   message.set_name(dataset.name);
   message.set_complete(dataset.complete);
   message.set_rows(RowsOf(dataset));
+  message.set_segments(dataset.segments);
+  message.set_retired_segments(dataset.retired_segments);
   for (const auto& [name, producer] : dataset.producers) {
     v1::DatasetStatus::Producer* status = message.add_producers();
     status->set_name(name);
     status->set_committed(producer.committed);
+    if (producer.batch) status->set_batch(*producer.batch);
     for (const auto& [partition_name, partition] : producer.partitions) {
       *message.add_partitions() = Encode(name, partition_name, partition);
     }

@@ -19,6 +19,10 @@ void PutFacts(const JobFacts& from, journal::Facts* to) {
     journal::PushedDataset* pushed = to->add_pushed();
     pushed->set_name(dataset.name);
     pushed->set_producers(dataset.producers);
+    pushed->set_growth(
+        static_cast<journal::PushedDataset::Growth>(dataset.growth));
+    pushed->set_step_rows(dataset.step_rows);
+    pushed->set_read_once(dataset.read_once);
   }
   to->set_has_validation(from.has_validation);
   if (from.target.has_value()) {
@@ -41,7 +45,9 @@ JobFacts GetFacts(const journal::Facts& from) {
                         need.count(), Get(need.each())});
   }
   for (const journal::PushedDataset& pushed : from.pushed()) {
-    to.pushed.push_back({pushed.name(), pushed.producers()});
+    to.pushed.push_back({pushed.name(), pushed.producers(),
+                         static_cast<Growth>(pushed.growth()),
+                         pushed.step_rows(), pushed.read_once()});
   }
   to.has_validation = from.has_validation();
   if (from.has_target()) {

@@ -140,12 +140,29 @@ v1::DesiredState EncodeDesired(const State& state, const std::string& node) {
 v1::DatasetReady EncodeReady(const Dataset& dataset) {
   v1::DatasetReady ready;
   ready.set_dataset(dataset.name);
+  ready.set_segments(dataset.segments);
+  // What a dataset that grows has, was in its segments.
+  if (dataset.segments > 0) return ready;
   for (const auto& [producer_name, producer] : dataset.producers) {
     for (const auto& [name, partition] : producer.partitions) {
       *ready.add_partitions() = Encode(producer_name, name, partition);
     }
   }
   return ready;
+}
+
+v1::Segment EncodeSegment(const Dataset& dataset, int64_t number) {
+  v1::Segment segment;
+  segment.set_dataset(dataset.name);
+  segment.set_number(number);
+  for (const auto& [producer_name, producer] : dataset.producers) {
+    for (const auto& [name, partition] : producer.partitions) {
+      if (partition.segment == number) {
+        *segment.add_partitions() = Encode(producer_name, name, partition);
+      }
+    }
+  }
+  return segment;
 }
 
 v1::TaskCommand EncodeMembership(const Job& job) {
@@ -160,6 +177,10 @@ v1::TaskCommand EncodeMembership(const Job& job) {
   }
   if (job.restore) *membership->mutable_restore() = Encode(*job.restore);
   for (const Dataset& dataset : job.datasets) {
+    for (int64_t number = dataset.retired_segments + 1;
+         number <= dataset.segments; ++number) {
+      *membership->add_segments() = EncodeSegment(dataset, number);
+    }
     if (dataset.complete) *membership->add_datasets() = EncodeReady(dataset);
   }
   return command;

@@ -33,6 +33,7 @@ std::string KindOf(const v1::SpoolNotice& notice);
 v1::DesiredState EncodeDesired(const State& state, const std::string& node);
 
 v1::DatasetReady EncodeReady(const Dataset& dataset);
+v1::Segment EncodeSegment(const Dataset& dataset, int64_t number);
 v1::TaskCommand EncodeMembership(const Job& job);
 v1::TaskCommand EncodeDatasetCommand(const Dataset& dataset);
 v1::TaskCommand EncodeCommitted(const Job& job);

@@ -1,5 +1,7 @@
 #include "daemon/coordinator/codec/spec_codec.h"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -20,7 +22,31 @@ bool IsLocal(const std::string& uri) {
 void AddDataset(const char* name, const v1::DatasetSpec& dataset,
                 JobFacts* facts) {
   if (dataset.format() != v1::DatasetSpec::PUSHED) return;
-  facts->pushed.push_back({name, dataset.producers()});
+  PushedDataset pushed;
+  pushed.name = name;
+  pushed.producers = dataset.producers();
+  facts->pushed.push_back(std::move(pushed));
+}
+
+// How the training data grows; after AddDataset.
+void AddGrowth(const v1::JobSpec& spec, JobFacts* facts) {
+  const v1::DatasetSpec& train = spec.data().train();
+  for (PushedDataset& pushed : facts->pushed) {
+    if (pushed.name != kTrainingDataset) continue;
+    pushed.growth = train.stream()                             ? Growth::kStream
+                    : train.publish() == v1::DatasetSpec::SEAL ? Growth::kSeal
+                                                               : Growth::kNone;
+    pushed.read_once = pushed.growth == Growth::kStream ||
+                       (pushed.growth == Growth::kSeal &&
+                        spec.stop().has_epochs() && spec.stop().epochs() == 1);
+    const int64_t of_workers =
+        train.has_global_batch_size()
+            ? int64_t{train.global_batch_size()}
+            : int64_t{train.batch_size()} *
+                  std::max(1, spec.strategy().accumulate_steps()) *
+                  spec.tasks().worker().count();
+    pushed.step_rows = std::max<int64_t>(1, of_workers);
+  }
 }
 
 // Two jobs in one folder are found by comparing these; and whoever submits may
@@ -60,7 +86,10 @@ JobFacts FactsOf(const v1::JobSpec& spec) {
     return facts;
   }
   const v1::DataSpec& data = spec.data();
-  if (data.has_train()) AddDataset("train", data.train(), &facts);
+  if (data.has_train()) {
+    AddDataset(kTrainingDataset, data.train(), &facts);
+    AddGrowth(spec, &facts);
+  }
   if (data.has_validation()) {
     facts.has_validation = true;
     AddDataset("validation", data.validation(), &facts);

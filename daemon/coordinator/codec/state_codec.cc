@@ -56,10 +56,16 @@ void PutDataset(const Dataset& from, journal::DatasetRecord* to) {
   to->set_name(from.name);
   to->set_producers_needed(from.producers_needed);
   to->set_complete(from.complete);
+  to->set_segments(from.segments);
+  to->set_retired_segments(from.retired_segments);
+  to->set_retired_rows(from.retired_rows);
+  to->mutable_segment_ends()->insert(from.segment_ends.begin(),
+                                     from.segment_ends.end());
   for (const auto& [name, producer] : from.producers) {
     auto* record = to->add_producers();
     record->set_name(name);
     record->set_committed(producer.committed);
+    if (producer.batch) record->set_batch(*producer.batch);
     for (const auto& [partition_name, partition] : producer.partitions) {
       *record->add_partitions() = Encode(name, partition_name, partition);
     }
@@ -71,9 +77,14 @@ Dataset GetDataset(const journal::DatasetRecord& from) {
   to.name = from.name();
   to.producers_needed = from.producers_needed();
   to.complete = from.complete();
+  to.segments = from.segments();
+  to.retired_segments = from.retired_segments();
+  to.retired_rows = from.retired_rows();
+  to.segment_ends = {from.segment_ends().begin(), from.segment_ends().end()};
   for (const auto& record : from.producers()) {
     Producer& producer = to.producers[record.name()];
     producer.committed = record.committed();
+    if (record.has_batch()) producer.batch = record.batch();
     for (const v1::Partition& partition : record.partitions()) {
       producer.partitions[partition.partition()] = Decode(partition);
     }

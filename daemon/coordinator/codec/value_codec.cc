@@ -109,12 +109,14 @@ v1::TrainingPlan Encode(const TrainingPlan& plan) {
   message.set_steps_per_epoch(plan.steps_per_epoch);
   message.set_records(plan.records);
   message.set_global_batch_size(plan.global_batch_size);
+  message.set_segments(plan.segments);
+  message.set_open(plan.open);
   return message;
 }
 
 TrainingPlan Decode(const v1::TrainingPlan& plan) {
-  return {plan.total_steps(), plan.steps_per_epoch(), plan.records(),
-          plan.global_batch_size()};
+  return {plan.total_steps(),       plan.steps_per_epoch(), plan.records(),
+          plan.global_batch_size(), plan.segments(),        plan.open()};
 }
 
 int64_t Millicpus(double cpus) { return std::llround(cpus * kMillicpusPerCpu); }
@@ -158,12 +160,13 @@ v1::Partition Encode(const std::string& producer, const std::string& name,
   message.set_crc32c(partition.crc32c);
   message.set_feed(partition.feed);
   message.set_path(partition.path);
+  message.set_segment(partition.segment);
   return message;
 }
 
 Partition Decode(const v1::Partition& partition) {
   return {partition.attempt(), partition.rows(), partition.crc32c(),
-          partition.feed(), partition.path()};
+          partition.feed(),    partition.path(), partition.segment()};
 }
 
 v1::JobState Encode(JobState state) { return ToMessage(kJobStates, state); }

@@ -25,6 +25,12 @@ bool Applier::On(const PlanAnnounced& event) {
   Job* job = FindLiveJob(event.job);
   if (job == nullptr) return false;
   job->plan = event.plan;
+  if (event.plan.segments == 0) return true;
+  for (Dataset& dataset : job->datasets) {
+    if (dataset.name == kTrainingDataset) {
+      dataset.segment_ends[event.plan.segments] = event.plan.total_steps;
+    }
+  }
   return true;
 }
 

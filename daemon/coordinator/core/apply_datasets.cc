@@ -1,4 +1,8 @@
 // Apply: pushed data.
+#include <algorithm>
+#include <iterator>
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 #include "daemon/coordinator/core/apply_internal.h"
 
@@ -46,6 +50,83 @@ bool Applier::On(const ProducerCommitted& event) {
   return true;
 }
 
+bool Applier::On(const BatchCommitted& event) {
+  Dataset* dataset = FindOpenDataset(event.job, event.dataset);
+  if (dataset == nullptr) return false;
+  std::optional<int64_t>& newest = dataset->producers[event.producer].batch;
+  if (newest.has_value() && *newest >= event.batch) {
+    return Violation(absl::StrCat("producer ", event.producer,
+                                  " has committed batch ", *newest,
+                                  " already, ", event.batch, " is not newer"));
+  }
+  newest = event.batch;
+  return true;
+}
+
+bool Applier::On(const SegmentPublished& event) {
+  Dataset* dataset = FindOpenDataset(event.job, event.dataset);
+  if (dataset == nullptr) return false;
+  std::vector<Partition*> published;
+  for (const PartitionName& name : event.partitions) {
+    const auto producer = dataset->producers.find(name.producer);
+    if (producer == dataset->producers.end()) {
+      return Violation(
+          absl::StrCat("producer ", name.producer, " has not begun"));
+    }
+    const auto partition = producer->second.partitions.find(name.partition);
+    if (partition == producer->second.partitions.end() ||
+        partition->second.segment != 0) {
+      return Violation(absl::StrCat("partition ", name.partition,
+                                    " is not sealed, or published already"));
+    }
+    published.push_back(&partition->second);
+  }
+  ++dataset->segments;
+  for (Partition* partition : published) {
+    partition->segment = dataset->segments;
+  }
+  Emit(SendSegment{event.job, event.dataset, dataset->segments});
+  return true;
+}
+
+bool Applier::On(const SegmentsRetired& event) {
+  Job* job = FindLiveJob(event.job);
+  if (job == nullptr) return false;
+  for (Dataset& dataset : job->datasets) {
+    if (dataset.name == event.dataset) return Retire(*job, dataset, event);
+  }
+  return Violation(absl::StrCat("there is no dataset ", event.dataset));
+}
+
+bool Applier::Retire(const Job& job, Dataset& dataset,
+                     const SegmentsRetired& event) {
+  if (event.through > dataset.segments) {
+    return Violation(absl::StrCat("segment ", event.through, " of dataset ",
+                                  dataset.name, " is not published"));
+  }
+  // Elsewhere a commit is still compared with what was sealed.
+  const bool forgets = FactsOf(job, dataset).growth == Growth::kStream;
+  dataset.retired_segments = std::max(dataset.retired_segments, event.through);
+  dataset.segment_ends.erase(dataset.segment_ends.begin(),
+                             dataset.segment_ends.upper_bound(event.through));
+  for (auto& [name, producer] : dataset.producers) {
+    bool retired = false;
+    for (auto it = producer.partitions.begin();
+         it != producer.partitions.end();) {
+      const bool old = IsRetired(dataset, it->second);
+      retired = retired || old;
+      if (old && forgets) {
+        dataset.retired_rows += it->second.rows;
+        it = producer.partitions.erase(it);
+      } else {
+        ++it;
+      }
+    }
+    if (retired) Emit(SendProducerAborted{event.job, event.dataset, name});
+  }
+  return true;
+}
+
 bool Applier::On(const ProducerAborted& event) {
   Dataset* dataset = FindOpenDataset(event.job, event.dataset);
   if (dataset == nullptr) return false;
@@ -54,7 +135,15 @@ bool Applier::On(const ProducerAborted& event) {
     return Violation(
         absl::StrCat("producer ", event.producer, " has nothing to drop"));
   }
-  dataset->producers.erase(it);
+  std::map<std::string, Partition>& partitions = it->second.partitions;
+  for (auto partition = partitions.begin(); partition != partitions.end();) {
+    partition = partition->second.segment == 0 ? partitions.erase(partition)
+                                               : std::next(partition);
+  }
+  // What it has committed of a stream counts; it may go on after that.
+  if (partitions.empty() && !it->second.batch.has_value()) {
+    dataset->producers.erase(it);
+  }
   Emit(SendProducerAborted{event.job, event.dataset, event.producer});
   return true;
 }

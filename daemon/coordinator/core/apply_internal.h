@@ -45,6 +45,9 @@ class Applier {
   bool On(const ProducerBegun& event);
   bool On(const PartitionSealed& event);
   bool On(const ProducerCommitted& event);
+  bool On(const BatchCommitted& event);
+  bool On(const SegmentPublished& event);
+  bool On(const SegmentsRetired& event);
   bool On(const ProducerAborted& event);
   bool On(const DatasetCompleted& event);
   bool On(const SpoolNoticed& event);
@@ -73,6 +76,7 @@ class Applier {
   void EndJob(Job& job, TaskState remaining, const std::string& why);
   // The process is gone, as far as anybody knows.
   void FreeTask(Job& job, Task& task);
+  bool Retire(const Job& job, Dataset& dataset, const SegmentsRetired& event);
   // Keeps state.active right for one job.
   void UpdateActive(const Job& job);
   void Emit(Effect effect) { effects_.push_back(std::move(effect)); }

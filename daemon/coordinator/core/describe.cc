@@ -81,6 +81,13 @@ struct Describer {
               absl::StrCat(e.plan.records, " records in ", e.plan.total_steps,
                            " parts of ", e.plan.global_batch_size)};
     }
+    if (e.plan.segments > 0) {
+      return {e.job, "", "PlanAnnounced",
+              absl::StrCat(e.plan.total_steps, " steps over ", e.plan.records,
+                           " records of ", e.plan.segments, " segments, ",
+                           e.plan.global_batch_size, " records per step",
+                           e.plan.open ? "; more may follow" : "")};
+    }
     return {e.job, "", "PlanAnnounced",
             absl::StrCat(e.plan.total_steps, " steps, ", e.plan.steps_per_epoch,
                          " per epoch of ", e.plan.records, " records, ",
@@ -132,6 +139,34 @@ struct Describer {
             absl::StrCat("producer ", e.producer, " of ", e.dataset,
                          " has committed")};
   }
+  Description operator()(const BatchCommitted& e) const {
+    return {e.job, "", "BatchCommitted",
+            absl::StrCat("producer ", e.producer, " of ", e.dataset,
+                         " has committed batch ", e.batch)};
+  }
+  Description operator()(const SegmentPublished& e) const {
+    int64_t rows = 0;
+    int64_t segment = 1;
+    const Job* job = FindJob(before, e.job);
+    const Dataset* dataset =
+        job == nullptr ? nullptr : FindDataset(*job, e.dataset);
+    if (dataset != nullptr) {
+      segment += dataset->segments;
+      for (const PartitionName& name : e.partitions) {
+        rows += RowsOf(*dataset, name.producer, name.partition);
+      }
+    }
+    return {e.job, "", "SegmentPublished",
+            absl::StrCat(
+                "segment ", segment, " of ", e.dataset,
+                " may be trained on: ", rows, " rows in ", e.partitions.size(),
+                e.partitions.size() == 1 ? " partition" : " partitions")};
+  }
+  Description operator()(const SegmentsRetired& e) const {
+    return {e.job, "", "SegmentsRetired",
+            absl::StrCat("nobody needs the segments of ", e.dataset, " up to ",
+                         e.through, " any more")};
+  }
   Description operator()(const ProducerAborted& e) const {
     return {e.job, "", "ProducerAborted",
             absl::StrCat("producer ", e.producer, " of ", e.dataset,
@@ -141,7 +176,7 @@ struct Describer {
     int64_t rows = 0;
     if (const Job* job = FindJob(before, e.job)) {
       if (const Dataset* dataset = FindDataset(*job, e.dataset)) {
-        rows = RowsOf(*dataset);
+        rows = coordinator::RowsOf(*dataset);
       }
     }
     return {
@@ -166,6 +201,13 @@ struct Describer {
   std::string Finisher(const std::string& id) const {
     const Job* job = FindJob(before, id);
     return job == nullptr ? "" : FinisherOf(*job);
+  }
+  static int64_t RowsOf(const Dataset& dataset, const std::string& producer,
+                        const std::string& partition) {
+    const auto found = dataset.producers.find(producer);
+    if (found == dataset.producers.end()) return 0;
+    const auto it = found->second.partitions.find(partition);
+    return it == found->second.partitions.end() ? 0 : it->second.rows;
   }
   Purpose PurposeOf(const std::string& id) const {
     const Job* job = FindJob(before, id);

@@ -27,7 +27,15 @@ struct SendDataset {
   std::string dataset;
 };
 
-// A job's feeds learn that a producer has aborted.
+// All tasks of a job learn of a segment of a dataset that grows.
+struct SendSegment {
+  std::string job;
+  std::string dataset;
+  int64_t segment = 0;
+};
+
+// A job's feeds learn that they have what is of no use any more, of a producer
+// that has aborted or of segments that are retired.
 struct SendProducerAborted {
   std::string job;
   std::string dataset;
@@ -70,10 +78,10 @@ struct PublishNodes {};
 // Resources are free, or there is a job more to place.
 struct ReviewQueue {};
 
-using Effect =
-    std::variant<SendDesired, SendMembership, SendDataset, SendProducerAborted,
-                 SendWriteManifest, SendCommitted, SendEvaluate, SendExport,
-                 RefuseTask, PublishJob, PublishNodes, ReviewQueue>;
+using Effect = std::variant<SendDesired, SendMembership, SendDataset,
+                            SendSegment, SendProducerAborted, SendWriteManifest,
+                            SendCommitted, SendEvaluate, SendExport, RefuseTask,
+                            PublishJob, PublishNodes, ReviewQueue>;
 
 }  // namespace tfd::coordinator
 

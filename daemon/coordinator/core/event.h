@@ -193,7 +193,35 @@ struct ProducerCommitted {
   std::string producer;
 };
 
-// All that the producer has sent is dropped.
+// Of a stream.
+struct BatchCommitted {
+  std::string job;
+  std::string dataset;
+  std::string producer;
+  int64_t batch = 0;
+};
+
+struct PartitionName {
+  std::string producer;
+  std::string partition;
+};
+
+// The next segment of a dataset that grows.
+struct SegmentPublished {
+  std::string job;
+  std::string dataset;
+  std::vector<PartitionName> partitions;
+};
+
+// Every worker is past this segment and those before it, and so is a
+// checkpoint.
+struct SegmentsRetired {
+  std::string job;
+  std::string dataset;
+  int64_t through = 0;
+};
+
+// All that the producer has sent is dropped, but for what is published.
 struct ProducerAborted {
   std::string job;
   std::string dataset;
@@ -238,7 +266,8 @@ using EventBody = std::variant<
     TaskReleased, PlanAnnounced, TrainingFinished, CheckpointCommitted,
     CheckpointsRetired, EvaluationStarted, CheckpointEvaluated, ExportStarted,
     ExportWritten, ProducerBegun, PartitionSealed, ProducerCommitted,
-    ProducerAborted, DatasetCompleted, SpoolNoticed, NodeRegistered, NodeLost>;
+    BatchCommitted, SegmentPublished, SegmentsRetired, ProducerAborted,
+    DatasetCompleted, SpoolNoticed, NodeRegistered, NodeLost>;
 
 struct Event {
   absl::Time time;

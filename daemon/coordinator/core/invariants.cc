@@ -87,8 +87,30 @@ absl::Status CheckCheckpoints(const Job& job) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSegments(const Job& job, const Dataset& dataset) {
+  if (dataset.retired_segments > dataset.segments) {
+    return Broken(
+        job, absl::StrCat("segment ", dataset.retired_segments, " of dataset ",
+                          dataset.name, " is retired and was never published"));
+  }
+  for (const auto& [name, producer] : dataset.producers) {
+    for (const auto& [partition_name, partition] : producer.partitions) {
+      if (partition.segment >= 0 && partition.segment <= dataset.segments) {
+        continue;
+      }
+      return Broken(job,
+                    absl::StrCat("partition ", partition_name, " of ", name,
+                                 " is in segment ", partition.segment, " of ",
+                                 dataset.segments));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckDatasets(const Job& job) {
   for (const Dataset& dataset : job.datasets) {
+    const absl::Status segments = CheckSegments(job, dataset);
+    if (!segments.ok()) return segments;
     if (!dataset.complete) continue;
     int committed = 0;
     for (const auto& [name, producer] : dataset.producers) {

@@ -45,6 +45,13 @@ const Dataset* FindDataset(const Job& job, const std::string& name) {
   return nullptr;
 }
 
+PushedDataset FactsOf(const Job& job, const Dataset& dataset) {
+  for (const PushedDataset& facts : job.facts.pushed) {
+    if (facts.name == dataset.name) return facts;
+  }
+  return {};
+}
+
 const Checkpoint* FindCheckpoint(const Job& job, int64_t step) {
   for (const Checkpoint& checkpoint : job.checkpoints) {
     if (checkpoint.ref.step == step) return &checkpoint;
@@ -84,13 +91,18 @@ std::map<std::string, Resources> ReservedByNode(const State& state) {
 }
 
 int64_t RowsOf(const Dataset& dataset) {
-  int64_t rows = 0;
+  int64_t rows = dataset.retired_rows;
   for (const auto& [name, producer] : dataset.producers) {
     for (const auto& [partition_name, partition] : producer.partitions) {
       rows += partition.rows;
     }
   }
   return rows;
+}
+
+bool IsRetired(const Dataset& dataset, const Partition& partition) {
+  return partition.segment != 0 &&
+         partition.segment <= dataset.retired_segments;
 }
 
 }  // namespace tfd::coordinator

@@ -91,6 +91,10 @@ struct TrainingPlan {
   int64_t steps_per_epoch = 0;
   int64_t records = 0;
   int64_t global_batch_size = 0;
+  // Of training data that grows: it follows from so many segments, and where it
+  // is open there may be more of them.
+  int64_t segments = 0;
+  bool open = false;
 };
 
 // What the tasks of one role need.
@@ -106,9 +110,25 @@ struct Target {
   std::optional<double> at_most;
 };
 
+// When the rows of a pushed dataset become visible to training.
+enum class Growth {
+  // All at once, when it is complete.
+  kNone,
+  // From the first sealed partitions on.
+  kSeal,
+  // With every batch that a producer commits.
+  kStream,
+};
+
 struct PushedDataset {
   std::string name;
   int producers = 1;
+  Growth growth = Growth::kNone;
+  // Where it grows: the records of one step of all workers together.
+  int64_t step_rows = 1;
+  // No epoch follows the first, so that rows a checkpoint is past are not
+  // needed any more.
+  bool read_once = false;
 };
 
 // What the tasks of a job do.
@@ -165,19 +185,34 @@ struct Partition {
   uint32_t crc32c = 0;
   std::string feed;
   std::string path;
+  // Where the dataset grows: what it was published in; 0 before.
+  int64_t segment = 0;
 };
 
 struct Producer {
   bool committed = false;
+  // Of a stream: the newest batch that was committed.
+  std::optional<int64_t> batch;
   // By name: (producer, partition) is the order of the records.
   std::map<std::string, Partition> partitions;
 };
+
+// The dataset that models learn from.
+inline constexpr char kTrainingDataset[] = "train";
 
 struct Dataset {
   std::string name;
   int producers_needed = 1;
   bool complete = false;
   std::map<std::string, Producer> producers;
+  // Where it grows: segments 1 to `segments` are published, and nobody needs
+  // those up to `retired_segments` any more. A stream forgets their partitions;
+  // so many rows were in those.
+  int64_t segments = 0;
+  int64_t retired_segments = 0;
+  int64_t retired_rows = 0;
+  // Segment → the steps that are taken when it is through, as far as known.
+  std::map<int64_t, int64_t> segment_ends;
 };
 
 // What people and `tfd events` read.
@@ -286,6 +321,8 @@ std::string TaskName(const Task& task);
 const Job* FindJob(const State& state, const std::string& id);
 const Task* FindTask(const Job& job, const std::string& name);
 const Dataset* FindDataset(const Job& job, const std::string& name);
+// What the spec says of it; one that is not pushed grows not.
+PushedDataset FactsOf(const Job& job, const Dataset& dataset);
 const Checkpoint* FindCheckpoint(const Job& job, int64_t step);
 
 // Tasks of a role, e.g. the number of shards of Role::kPs.
@@ -298,6 +335,8 @@ std::string FinisherOf(const Job& job);
 // Of each node, how much tasks have; nodes without any are absent.
 std::map<std::string, Resources> ReservedByNode(const State& state);
 int64_t RowsOf(const Dataset& dataset);
+// It was published, and nobody needs it any more.
+bool IsRetired(const Dataset& dataset, const Partition& partition);
 
 }  // namespace tfd::coordinator
 

@@ -9,9 +9,17 @@ namespace {
 
 constexpr size_t kMaxNamesInReason = 4;
 
+// A training whose length nobody knows yet.
+std::string DescribeGrowing(const Job& job, int64_t step) {
+  const Dataset* dataset = FindDataset(job, kTrainingDataset);
+  if (dataset == nullptr) return absl::StrCat("training: step ", step);
+  return absl::StrCat("training: step ", step, ", segment ", job.plan->segments,
+                      " of ", dataset->segments, " that are published");
+}
+
 std::string DescribeRunning(const Job& job, int64_t step) {
   for (const Dataset& dataset : job.datasets) {
-    if (dataset.complete) continue;
+    if (dataset.complete || dataset.segments > 0) continue;
     return absl::StrCat("waiting for producers of dataset ", dataset.name, " (",
                         CommittedProducers(dataset), " of ",
                         dataset.producers_needed, " committed, ",
@@ -32,8 +40,10 @@ std::string DescribeRunning(const Job& job, int64_t step) {
   std::string text = "training";
   if (job.plan.has_value()) {
     const int64_t total = job.plan->total_steps;
-    text = step >= total ? absl::StrCat("all ", total, " steps are taken")
-                         : absl::StrCat("training: step ", step, " of ", total);
+    text = job.plan->open ? DescribeGrowing(job, step)
+           : step >= total
+               ? absl::StrCat("all ", total, " steps are taken")
+               : absl::StrCat("training: step ", step, " of ", total);
   }
   if (job.evaluating.has_value()) {
     absl::StrAppend(&text, "; scoring checkpoint ", *job.evaluating);

@@ -1,10 +1,13 @@
 #include "daemon/coordinator/decide/datasets.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "daemon/coordinator/core/lifecycle.h"
+#include "daemon/coordinator/decide/growth.h"
 #include "daemon/coordinator/decide/jobs.h"
 
 namespace tfd::coordinator {
@@ -27,37 +30,6 @@ absl::Status CheckName(const char* what, const std::string& name) {
                    ": use 1 to ", kMaxNameLength, " characters without '/'"));
 }
 
-struct Found {
-  const Job* job = nullptr;
-  const Dataset* dataset = nullptr;
-  // Null where it has not begun.
-  const Producer* producer = nullptr;
-};
-
-// Also in a job that has ended: what was done to it stays done.
-absl::StatusOr<Found> FindAnyTime(const Context& context,
-                                  const ProducerKey& key) {
-  Found found;
-  const absl::StatusOr<const Job*> job = RequireJob(context.state(), key.job);
-  if (!job.ok()) return job.status();
-  found.job = *job;
-  found.dataset = FindDataset(*found.job, key.dataset);
-  if (found.dataset == nullptr) {
-    const std::string names = absl::StrJoin(
-        found.job->datasets, ", ",
-        [](std::string* out, const Dataset& d) { out->append(d.name); });
-    return absl::NotFoundError(absl::StrCat(
-        "job ", key.job, " has no pushed dataset \"", key.dataset, "\"; ",
-        names.empty() ? "none of its data is pushed (data.train.format: pushed)"
-                      : absl::StrCat("there is: ", names)));
-  }
-  absl::Status name = CheckName("producer", key.producer);
-  if (!name.ok()) return name;
-  const auto it = found.dataset->producers.find(key.producer);
-  if (it != found.dataset->producers.end()) found.producer = &it->second;
-  return found;
-}
-
 absl::Status CheckTakesData(const Job& job) {
   if (!IsEnd(job.state)) return absl::OkStatus();
   return absl::FailedPreconditionError(
@@ -65,8 +37,9 @@ absl::Status CheckTakesData(const Job& job) {
                    JobStateName(job.state), ", ", job.reason));
 }
 
-absl::StatusOr<Found> Find(const Context& context, const ProducerKey& key) {
-  absl::StatusOr<Found> found = FindAnyTime(context, key);
+absl::StatusOr<FoundProducer> Find(const Context& context,
+                                   const ProducerKey& key) {
+  absl::StatusOr<FoundProducer> found = FindProducer(context, key);
   if (!found.ok()) return found;
   const absl::Status takes = CheckTakesData(*found->job);
   return takes.ok() ? found : takes;
@@ -134,12 +107,17 @@ AttemptStanding StandingOf(const Dataset& dataset, const AttemptName& attempt) {
   const auto& partitions = producer->second.partitions;
   const auto partition = partitions.find(attempt.partition);
   if (partition != partitions.end()) {
-    return partition->second.attempt == attempt.attempt
+    return partition->second.attempt == attempt.attempt &&
+                   !IsRetired(dataset, partition->second)
                ? AttemptStanding::kSealed
                : AttemptStanding::kVoid;
   }
-  return producer->second.committed ? AttemptStanding::kVoid
-                                    : AttemptStanding::kOpen;
+  // Of a stream, what is retired is forgotten.
+  const bool late =
+      producer->second.batch.has_value() &&
+      BatchOf(attempt.partition).value_or(0) <= *producer->second.batch;
+  return producer->second.committed || late ? AttemptStanding::kVoid
+                                            : AttemptStanding::kOpen;
 }
 
 bool IsComplete(const Dataset& dataset) {
@@ -150,12 +128,76 @@ bool IsComplete(const Dataset& dataset) {
          static_cast<size_t>(dataset.producers_needed);
 }
 
+// What the producer has to commit to: of a stream, what it has not yet.
+Producer Uncommitted(const Producer& producer, Growth growth) {
+  if (growth != Growth::kStream) return producer;
+  Producer rest;
+  for (const auto& [name, partition] : producer.partitions) {
+    if (partition.segment == 0) rest.partitions[name] = partition;
+  }
+  return rest;
+}
+
+bool HasPublished(const Producer& producer) {
+  return std::any_of(
+      producer.partitions.begin(), producer.partitions.end(),
+      [](const auto& entry) { return entry.second.segment != 0; });
+}
+
 }  // namespace
+
+absl::StatusOr<FoundProducer> FindProducer(const Context& context,
+                                           const ProducerKey& key) {
+  FoundProducer found;
+  const absl::StatusOr<const Job*> job = RequireJob(context.state(), key.job);
+  if (!job.ok()) return job.status();
+  found.job = *job;
+  found.dataset = FindDataset(*found.job, key.dataset);
+  if (found.dataset == nullptr) {
+    const std::string names = absl::StrJoin(
+        found.job->datasets, ", ",
+        [](std::string* out, const Dataset& d) { out->append(d.name); });
+    return absl::NotFoundError(absl::StrCat(
+        "job ", key.job, " has no pushed dataset \"", key.dataset, "\"; ",
+        names.empty() ? "none of its data is pushed (data.train.format: pushed)"
+                      : absl::StrCat("there is: ", names)));
+  }
+  absl::Status name = CheckName("producer", key.producer);
+  if (!name.ok()) return name;
+  const auto it = found.dataset->producers.find(key.producer);
+  if (it != found.dataset->producers.end()) found.producer = &it->second;
+  return found;
+}
+
+absl::Status CheckMayCommit(const FoundProducer& found,
+                            const ProducerKey& key) {
+  const absl::Status takes = CheckTakesData(*found.job);
+  if (!takes.ok()) return takes;
+  if (found.producer != nullptr) return absl::OkStatus();
+  return found.dataset->complete ? Complete(key) : NotBegun(key);
+}
+
+absl::Status CheckCommit(const Producer& producer, const ProducerKey& key,
+                         const std::vector<CommittedPartition>& partitions) {
+  const std::vector<std::string> differences =
+      Differences(producer, partitions);
+  if (differences.empty()) return absl::OkStatus();
+  std::vector<std::string> shown(
+      differences.begin(),
+      differences.begin() + std::min(differences.size(), kMaxDifferences));
+  if (shown.size() < differences.size()) {
+    shown.push_back(
+        absl::StrCat("and ", differences.size() - shown.size(), " more"));
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the commit of producer ", key.producer, " to dataset ", key.dataset,
+      " does not fit what was sealed: ", absl::StrJoin(shown, "; ")));
+}
 
 absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
                               uint64_t generation, const std::string& partition,
                               const Partition& sealed) {
-  const absl::StatusOr<Found> found = Find(context, key);
+  const absl::StatusOr<FoundProducer> found = Find(context, key);
   if (!found.ok()) return found.status();
   const absl::Status current = CheckGeneration(*found->job, generation);
   if (!current.ok()) return current;
@@ -169,6 +211,12 @@ absl::Status MaySealPartition(const Context& context, const ProducerKey& key,
     return found->dataset->complete ? Complete(key) : NotBegun(key);
   }
   const auto it = found->producer->partitions.find(partition);
+  if (FactsOf(*found->job, *found->dataset).growth == Growth::kStream &&
+      (it == found->producer->partitions.end() ||
+       it->second.attempt != sealed.attempt)) {
+    const absl::Status batch = MaySealBatch(*found->producer, partition);
+    if (!batch.ok()) return batch;
+  }
   if (it != found->producer->partitions.end()) {
     if (it->second.attempt == sealed.attempt) return absl::OkStatus();
     return absl::AlreadyExistsError(
@@ -189,12 +237,19 @@ absl::Status SealPartition(const Context& context, const ProducerKey& key,
   const absl::Status status =
       MaySealPartition(context, key, generation, partition, sealed);
   if (!status.ok()) return status;
-  const absl::StatusOr<Found> found = Find(context, key);
+  const absl::StatusOr<FoundProducer> found = Find(context, key);
   if (found->producer->partitions.count(partition) != 0) {
     return absl::OkStatus();  // this attempt has it already
   }
-  context.Record(
-      PartitionSealed{key.job, key.dataset, key.producer, partition, sealed});
+  Partition granted = sealed;
+  granted.segment = 0;
+  context.Record(PartitionSealed{key.job, key.dataset, key.producer, partition,
+                                 std::move(granted)});
+  const PushedDataset facts = FactsOf(*found->job, *found->dataset);
+  if (facts.growth == Growth::kSeal) {
+    // So many that a step is worth it.
+    PublishSealed(context, key.job, key.dataset, facts.step_rows);
+  }
   return absl::OkStatus();
 }
 
@@ -228,7 +283,7 @@ void TakeSpoolNotice(const Context& context, const Speaker& speaker,
 }
 
 absl::Status BeginProducer(const Context& context, const ProducerKey& key) {
-  const absl::StatusOr<Found> found = FindAnyTime(context, key);
+  const absl::StatusOr<FoundProducer> found = FindProducer(context, key);
   if (!found.ok()) return found.status();
   if (found->producer != nullptr && found->producer->committed) {
     int64_t rows = 0;
@@ -251,34 +306,27 @@ absl::Status BeginProducer(const Context& context, const ProducerKey& key) {
 
 absl::Status CommitProducer(const Context& context, const ProducerKey& key,
                             const std::vector<CommittedPartition>& partitions) {
-  const absl::StatusOr<Found> found = FindAnyTime(context, key);
+  const absl::StatusOr<FoundProducer> found = FindProducer(context, key);
   if (!found.ok()) return found.status();
+  const Growth growth = FactsOf(*found->job, *found->dataset).growth;
   const bool committed =
       found->producer != nullptr && found->producer->committed;
   // The answer to a commit may be lost, and the job done before it is asked
   // for again.
-  const absl::Status takes =
-      committed ? absl::OkStatus() : CheckTakesData(*found->job);
-  if (!takes.ok()) return takes;
-  if (found->producer == nullptr) {
-    return found->dataset->complete ? Complete(key) : NotBegun(key);
-  }
-  const std::vector<std::string> differences =
-      Differences(*found->producer, partitions);
-  if (!differences.empty()) {
-    std::vector<std::string> shown(
-        differences.begin(),
-        differences.begin() + std::min(differences.size(), kMaxDifferences));
-    if (shown.size() < differences.size()) {
-      shown.push_back(
-          absl::StrCat("and ", differences.size() - shown.size(), " more"));
-    }
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the commit of producer ", key.producer, " to dataset ", key.dataset,
-        " does not fit what was sealed: ", absl::StrJoin(shown, "; ")));
-  }
-  if (committed) return absl::OkStatus();
+  const absl::Status open =
+      committed ? absl::OkStatus() : CheckMayCommit(*found, key);
+  if (!open.ok()) return open;
+  // Of a stream that has ended, nothing is left to compare with.
+  if (committed && growth == Growth::kStream) return absl::OkStatus();
+  const absl::Status same =
+      CheckCommit(Uncommitted(*found->producer, growth), key, partitions);
+  if (!same.ok() || committed) return same;
   context.Record(ProducerCommitted{key.job, key.dataset, key.producer});
+  if (growth == Growth::kStream || IsComplete(*found->dataset)) {
+    if (growth != Growth::kNone) {
+      PublishSealed(context, key.job, key.dataset, /*min_rows=*/0);
+    }
+  }
   if (IsComplete(*found->dataset)) {
     context.Record(DatasetCompleted{key.job, key.dataset});
   }
@@ -286,7 +334,7 @@ absl::Status CommitProducer(const Context& context, const ProducerKey& key,
 }
 
 absl::Status AbortProducer(const Context& context, const ProducerKey& key) {
-  const absl::StatusOr<Found> found = Find(context, key);
+  const absl::StatusOr<FoundProducer> found = Find(context, key);
   if (!found.ok()) return found.status();
   if (found->producer == nullptr) return absl::OkStatus();
   if (found->producer->committed) {
@@ -294,7 +342,18 @@ absl::Status AbortProducer(const Context& context, const ProducerKey& key) {
         absl::StrCat("producer ", key.producer,
                      " has committed: its rows may be in use already"));
   }
+  const bool in_use =
+      HasPublished(*found->producer) &&
+      FactsOf(*found->job, *found->dataset).growth == Growth::kSeal;
   context.Record(ProducerAborted{key.job, key.dataset, key.producer});
+  if (in_use) {
+    FailJob(context, key.job, "",
+            absl::StrCat("producer ", key.producer, " of dataset ", key.dataset,
+                         " has aborted after rows of it were trained on "
+                         "(publish: seal); use publish: commit where that "
+                         "happens"),
+            std::nullopt);
+  }
   return absl::OkStatus();
 }
 

@@ -68,13 +68,33 @@ struct CommittedPartition {
   std::string attempt;
   int64_t rows = 0;
 };
-// All that the producer wrote, which must be what was sealed: each difference
-// is named. Twice the same is fine, also when the job has ended meanwhile.
+// All that the producer wrote (of a stream: since its newest batch), which must
+// be what was sealed: each difference is named. Twice the same is fine, also
+// when the job has ended meanwhile.
 absl::Status CommitProducer(const Context& context, const ProducerKey& key,
                             const std::vector<CommittedPartition>& partitions);
 
-// Drops all that the producer has sent. Twice is fine.
+// Drops all that the producer has sent and that is not published. Twice is
+// fine. Where a dataset is published as it is sealed, and rows of this producer
+// have been, the job fails: half of what it had to say may be in the model.
 absl::Status AbortProducer(const Context& context, const ProducerKey& key);
+
+// ---- For decide/growth.cc.
+
+struct FoundProducer {
+  const Job* job = nullptr;
+  const Dataset* dataset = nullptr;
+  // Null where it has not begun.
+  const Producer* producer = nullptr;
+};
+// Also in a job that has ended: what was done to it stays done.
+absl::StatusOr<FoundProducer> FindProducer(const Context& context,
+                                           const ProducerKey& key);
+// The job takes data, and the producer has begun.
+absl::Status CheckMayCommit(const FoundProducer& found, const ProducerKey& key);
+// FailedPrecondition that names each difference to the producer's partitions.
+absl::Status CheckCommit(const Producer& producer, const ProducerKey& key,
+                         const std::vector<CommittedPartition>& partitions);
 
 }  // namespace tfd::coordinator
 

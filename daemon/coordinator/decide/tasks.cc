@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "daemon/coordinator/core/lifecycle.h"
 #include "daemon/coordinator/core/views.h"
+#include "daemon/coordinator/decide/growth.h"
 #include "daemon/coordinator/decide/jobs.h"
 
 namespace tfd::coordinator {
@@ -114,6 +115,17 @@ void TakePlan(const Context& context, const Speaker& speaker,
   const Task* task = nullptr;
   const Job* job = Listen(context, speaker, &task);
   if (job == nullptr || plan.total_steps <= 0) return;
+  if (plan.segments > 0) {
+    // Said again whenever there is more; a repeated one says nothing new.
+    const bool grown = !job->plan.has_value() ||
+                       plan.segments > job->plan->segments ||
+                       (job->plan->open && !plan.open);
+    if (!grown) return;
+    context.Record(PlanAnnounced{speaker.job, plan});
+    RetireSegments(context, speaker.job);
+    Advance(context, speaker.job);
+    return;
+  }
   if (job->plan.has_value()) {
     if (job->plan->total_steps == plan.total_steps) return;
     // Workers that see different data would wait for each other for ever.
@@ -171,6 +183,7 @@ void TakeManifestWritten(const Context& context, const Speaker& speaker,
   context.Record(CheckpointCommitted{speaker.job, checkpoint});
   auto& saved = context.runtime.jobs[speaker.job].shards_saved;
   saved.erase(saved.begin(), saved.upper_bound(checkpoint.step));
+  RetireSegments(context, speaker.job);
   Advance(context, speaker.job);
 }
 

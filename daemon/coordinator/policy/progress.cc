@@ -11,7 +11,9 @@ namespace {
 
 // The checkpoint after the last step, once it is committed.
 const Checkpoint* LastCheckpoint(const Job& job) {
-  if (!job.plan.has_value() || job.checkpoints.empty()) return nullptr;
+  if (!job.plan.has_value() || job.plan->open || job.checkpoints.empty()) {
+    return nullptr;
+  }
   const Checkpoint& newest = job.checkpoints.back();
   return newest.ref.step >= job.plan->total_steps ? &newest : nullptr;
 }

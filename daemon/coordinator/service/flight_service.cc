@@ -11,6 +11,7 @@
 #include "daemon/coordinator/codec/action_codec.h"
 #include "daemon/coordinator/core/lifecycle.h"
 #include "daemon/coordinator/core/views.h"
+#include "daemon/coordinator/decide/growth.h"
 #include "daemon/coordinator/decide/jobs.h"
 #include "daemon/coordinator/service/followers.h"
 #include "daemon/coordinator/service/reply_stream.h"
@@ -106,11 +107,18 @@ absl::Status DescribeFlight(const State& state,
 }
 
 // On the loop.
-absl::Status Decide(const Context& context, const DatasetAction& action) {
+absl::Status Decide(const Context& context, const DatasetAction& action,
+                    std::optional<bool>* published) {
   switch (action.kind) {
     case ActionKind::kBegin:
       return BeginProducer(context, action.key);
     case ActionKind::kCommit:
+      if (action.batch.has_value()) {
+        TFD_ASSIGN_OR_RETURN(
+            *published,
+            CommitBatch(context, action.key, *action.batch, action.partitions));
+        return absl::OkStatus();
+      }
       return CommitProducer(context, action.key, action.partitions);
     case ActionKind::kAbort:
       return AbortProducer(context, action.key);
@@ -121,6 +129,7 @@ absl::Status Decide(const Context& context, const DatasetAction& action) {
 }
 
 void AnswerAction(const Context& context, const DatasetAction& action,
+                  std::optional<bool> published,
                   ReplyStream<flight::Result>& stream) {
   const absl::StatusOr<const Job*> job =
       RequireJob(context.state(), action.key.job);
@@ -129,7 +138,7 @@ void AnswerAction(const Context& context, const DatasetAction& action,
       RequireDataset(**job, action.key.dataset);
   if (!dataset.ok()) return stream.Close(dataset.status());
   flight::Result result;
-  result.set_body(EncodeDatasetJson(**dataset));
+  result.set_body(EncodeDatasetJson(**dataset, published));
   stream.Write(std::move(result));
   stream.Close(absl::OkStatus());
 }
@@ -247,10 +256,11 @@ grpc::ServerWriteReactor<flight::Result>* FlightService::DoAction(
   }
   const absl::Status posted = dependencies_.loop->Post(
       [stream, action = *std::move(action)](const Context& context) -> Answer {
-        const absl::Status decided = Decide(context, action);
-        return [stream, action, decided](const Context& durable) {
+        std::optional<bool> published;
+        const absl::Status decided = Decide(context, action, &published);
+        return [stream, action, decided, published](const Context& durable) {
           if (!decided.ok()) return stream->Close(decided);
-          AnswerAction(durable, action, *stream);
+          AnswerAction(durable, action, published, *stream);
         };
       });
   if (!posted.ok()) stream->Close(posted);

@@ -35,6 +35,17 @@ class Hub::Releaser {
     ToAll(e.job,
           [dataset](const Job&) { return EncodeDatasetCommand(*dataset); });
   }
+  void operator()(const SendSegment& e) {
+    const Job* job = FindJob(context_.state(), e.job);
+    const Dataset* dataset =
+        job == nullptr ? nullptr : FindDataset(*job, e.dataset);
+    if (dataset == nullptr) return;
+    ToAll(e.job, [&](const Job&) {
+      v1::TaskCommand command;
+      *command.mutable_segment() = EncodeSegment(*dataset, e.segment);
+      return command;
+    });
+  }
   void operator()(const SendProducerAborted& e) {
     const Job* job = FindJob(context_.state(), e.job);
     if (job == nullptr) return;
@@ -154,6 +165,8 @@ class CommandEncoder {
     command.mutable_producer_aborted()->set_producer(e.producer);
     session_.Send(std::move(command));
   }
+  // Membership has all segments.
+  void operator()(const SendSegment&) {}
   // These are not for a task.
   void operator()(const SendDesired&) {}
   void operator()(const RefuseTask&) {}

@@ -326,7 +326,37 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"PublishAtSeal",
              {"data.train={format: pushed, columns: {label: a, features: b}, "
               "batch_size: 4, publish: seal}"},
-             "data.train.publish: seal is not there yet"},
+             ""},
+        Case{"PublishAtSealInAFixedOrder",
+             {"data.train={format: pushed, columns: {label: a, features: b}, "
+              "batch_size: 4, publish: seal}",
+              "deterministic=true"},
+             "data.train.publish: seal does not go with deterministic"},
+        Case{"StreamOfTwoPasses",
+             {"data.train={format: pushed, columns: {label: a, features: b}, "
+              "batch_size: 4, stream: true}",
+              "stop={epochs: 2}"},
+             "stop.epochs: 2 passes over a stream are not possible"},
+        Case{"StreamThatIsSealed",
+             {"data.train={format: pushed, columns: {label: a, features: b}, "
+              "batch_size: 4, stream: true, publish: seal}",
+              "stop={epochs: 1}"},
+             "data.train.publish: a stream is published with every batch"},
+        Case{"ScheduleOfAStream",
+             {"data.train={format: pushed, columns: {label: a, features: b}, "
+              "batch_size: 4, stream: true}",
+              "stop={epochs: 1}", "optimizer.schedule=cosine"},
+             "optimizer.schedule.name: needs to know how long training is, "
+             "which nobody does"},
+        Case{"ScheduleOfAStreamWithAnEnd",
+             {"data.train={format: pushed, columns: {label: a, features: b}, "
+              "batch_size: 4, stream: true}",
+              "stop={steps: 10}", "optimizer.schedule=cosine"},
+             ""},
+        Case{"StreamToJudgeBy",
+             {"data.validation={format: pushed, columns: {label: a, features: "
+              "b}, stream: true}"},
+             "data.validation.stream: is only for train"},
         Case{"S3",
              {"storage=s3://bucket/x"},
              "storage.uri: \"s3://bucket/x\" is not there yet"}),

@@ -57,7 +57,7 @@ TEST(ActionCodec, ADatasetIsToldAsJson) {
   Dataset dataset;
   dataset.name = "train";
   dataset.producers["p"].partitions["0"] = {"a", 60, 5, "feed/0", "/x"};
-  const std::string json = EncodeDatasetJson(dataset);
+  const std::string json = EncodeDatasetJson(dataset, std::nullopt);
   EXPECT_THAT(json, HasSubstr("\"complete\":false"));
   EXPECT_THAT(json, HasSubstr("\"rows\":\"60\""));
   EXPECT_THAT(json, HasSubstr("\"attempt\":\"a\""));

@@ -54,6 +54,10 @@ TEST(EventCodec, EveryFieldIsWritten) {
        JobFailed{"j", {"t", "m", {}}, "r", {}}},
       {PartitionSealed{"j", "d", "p", "0", {"a", 1, 2, "f", "/x"}},
        PartitionSealed{"j", "d", "p", "0", {"a", 1, 2, "f", "/y"}}},
+      {BatchCommitted{"j", "d", "p", 1}, BatchCommitted{"j", "d", "p", 2}},
+      {SegmentPublished{"j", "d", {{"p", "0"}, {"p", "1"}}},
+       SegmentPublished{"j", "d", {{"p", "0"}, {"q", "1"}}}},
+      {SegmentsRetired{"j", "d", 1}, SegmentsRetired{"j", "d", 2}},
   };
   for (const auto& [a, b] : pairs) {
     EXPECT_NE(EncodeEvent({absl::Time(), a}), EncodeEvent({absl::Time(), b}));
@@ -108,6 +112,40 @@ TEST(StateCodec, AStateComesBackAsItWas) {
   EXPECT_EQ(job.datasets.at(0).producers.at("p").partitions.at("0").rows, 60);
   EXPECT_EQ(job.events.size(), builder.job().events.size());
   EXPECT_EQ(*job.facts.target->at_most, 0.1);
+}
+
+TEST(StateCodec, AStreamComesBackAsItWas) {
+  JobFacts facts = testing::Facts(1, 1, 0);
+  facts.pushed = {{"train", 1, Growth::kStream, 64, true}};
+  JobBuilder builder(facts);
+  builder.Run()
+      .Do(ProducerBegun{"j", "train", "p"})
+      .Do(PartitionSealed{"j", "train", "p", "0-0", {"a", 60, 5, "f", "/x"}})
+      .Do(BatchCommitted{"j", "train", "p", 0})
+      .Do(SegmentPublished{"j", "train", {{"p", "0-0"}}})
+      .Do(PartitionSealed{"j", "train", "p", "1-0", {"b", 40, 5, "f", "/y"}})
+      .Do(BatchCommitted{"j", "train", "p", 1})
+      .Do(SegmentPublished{"j", "train", {{"p", "1-0"}}})
+      .Do(PlanAnnounced{"j", {2, 0, 100, 64, 2, true}})
+      .Do(SegmentsRetired{"j", "train", 1});
+  ASSERT_EQ(builder.state().violation, "");
+  const std::string bytes = EncodeState(builder.state());
+  const absl::StatusOr<State> decoded = DecodeState(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(EncodeState(*decoded), bytes);
+  const Job& job = decoded->jobs.at("j");
+  EXPECT_EQ(job.facts.pushed.at(0).growth, Growth::kStream);
+  EXPECT_EQ(job.facts.pushed.at(0).step_rows, 64);
+  EXPECT_TRUE(job.facts.pushed.at(0).read_once);
+  const Dataset& dataset = job.datasets.at(0);
+  EXPECT_EQ(dataset.segments, 2);
+  EXPECT_EQ(dataset.retired_segments, 1);
+  EXPECT_EQ(dataset.retired_rows, 60);
+  EXPECT_EQ(RowsOf(dataset), 100);
+  EXPECT_EQ(dataset.segment_ends.at(2), 2);
+  EXPECT_EQ(dataset.producers.at("p").batch, 1);
+  EXPECT_EQ(dataset.producers.at("p").partitions.at("1-0").segment, 2);
+  EXPECT_TRUE(job.plan->open);
 }
 
 TEST(StateCodec, EventsGoOnFromASnapshotAsFromTheirBeginning) {

@@ -37,7 +37,10 @@ class Dice {
 
 JobFacts RandomFacts(Dice& dice) {
   JobFacts facts = testing::Facts(1, 2, dice.Roll(2));
-  if (dice.Roll(3) == 0) facts.pushed = {{"train", 1}};
+  if (dice.Roll(3) == 0) {
+    facts.pushed = {
+        {"train", 1, static_cast<Growth>(dice.Roll(3)), 1, dice.Roll(2) == 0}};
+  }
   return facts;
 }
 
@@ -92,7 +95,13 @@ EventBody RandomEvent(Dice& dice, const State& state) {
       if (dice.Roll(8) != 0) return PlanAnnounced{job, {1000, 1, 1, 1}};
       return JobFailed{job, {"ps/0", "x", {}}, "failed", {}};
     default:
-      switch (dice.Roll(6)) {
+      switch (dice.Roll(9)) {
+        case 6:
+          return BatchCommitted{job, "train", "p", dice.Roll(4)};
+        case 7:
+          return SegmentPublished{job, "train", {{"p", "0"}}};
+        case 8:
+          return SegmentsRetired{job, "train", dice.Roll(3)};
         case 5:
           return SpoolNoticed{job, "feed/0", "SpoolDiskFull", "full"};
         case 0:
@@ -143,6 +152,8 @@ std::string RandomCommand(Dice& dice) {
     case 3:
       return absl::StrCat("submit ", job, " worker=2 evaluator=", dice.Roll(2),
                           dice.Roll(2) ? " pushed=1" : "",
+                          dice.Roll(2) ? " growth=stream once=yes" : "",
+                          dice.Roll(2) ? " growth=seal" : "",
                           dice.Roll(2) ? " accuracy=0.9" : "");
     case 4:
     case 5:
@@ -153,7 +164,9 @@ std::string RandomCommand(Dice& dice) {
       return absl::StrCat("exited ", dice.Node(), " ", who,
                           " code=", dice.Roll(2));
     case 8:
-      return absl::StrCat("plan ", who, " 1000");
+      return dice.Roll(2) == 0 ? absl::StrCat("plan ", who, " 1000")
+                               : absl::StrCat("grown ", job, " worker/0 ",
+                                              dice.Step(), " ", dice.Roll(3));
     case 9:
       return absl::StrCat("saved ", job, " ", dice.Step(), " 0");
     case 10:
@@ -169,7 +182,12 @@ std::string RandomCommand(Dice& dice) {
       return dice.Roll(3) == 0 ? "restart"
                                : absl::StrCat("wait ", 1 + dice.Roll(12));
     default:
-      switch (dice.Roll(6)) {
+      switch (dice.Roll(8)) {
+        case 6:
+          return absl::StrCat("commit ", job, " p ", dice.Roll(3),
+                              "-0:a:5 batch=", dice.Roll(3));
+        case 7:
+          return absl::StrCat("seal ", job, " p ", dice.Roll(3), "-0 a 5");
         case 0:
           return absl::StrCat("cancel ", job);
         case 1:

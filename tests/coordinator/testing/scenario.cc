@@ -14,6 +14,7 @@
 #include "daemon/coordinator/core/lifecycle.h"
 #include "daemon/coordinator/core/views.h"
 #include "daemon/coordinator/decide/datasets.h"
+#include "daemon/coordinator/decide/growth.h"
 #include "daemon/coordinator/decide/jobs.h"
 #include "daemon/coordinator/decide/nodes.h"
 #include "daemon/coordinator/decide/tasks.h"
@@ -45,6 +46,10 @@ struct EffectText {
   }
   std::string operator()(const SendDataset& e) const {
     return absl::StrCat("dataset ", e.dataset, " to ", e.job);
+  }
+  std::string operator()(const SendSegment& e) const {
+    return absl::StrCat("segment ", e.segment, " of ", e.dataset, " to ",
+                        e.job);
   }
   std::string operator()(const SendProducerAborted& e) const {
     return absl::StrCat("abort of ", e.producer, " to the feeds of ", e.job);
@@ -212,7 +217,13 @@ bool Scenario::DoJob(const Command& command) {
     }
     const int64_t producers = command.NumberOption("pushed", 0);
     if (producers > 0) {
-      facts.pushed.push_back({"train", static_cast<int>(producers)});
+      PushedDataset pushed{"train", static_cast<int>(producers)};
+      const std::string growth = command.Option("growth");
+      if (growth == "seal") pushed.growth = Growth::kSeal;
+      if (growth == "stream") pushed.growth = Growth::kStream;
+      pushed.step_rows = command.NumberOption("step_rows", 1);
+      pushed.read_once = command.Option("once") == "yes";
+      facts.pushed.push_back(pushed);
     }
     const absl::StatusOr<SubmitOutcome> outcome =
         Submit(context(), {command.Word(1), "ada",
@@ -304,6 +315,11 @@ bool Scenario::DoTask(const Command& command) {
     }
   } else if (what == "plan") {
     TakePlan(context(), speaker, {command.Number(3), 100, 6400, 64});
+  } else if (what == "grown") {
+    TrainingPlan plan{command.Number(3), 0, 6400, 64};
+    plan.segments = command.Number(4);
+    plan.open = command.Word(5) != "closed";
+    TakePlan(context(), speaker, plan);
   } else if (what == "done") {
     TakeTrainingDone(context(), speaker, command.Number(3));
   } else if (what == "metrics") {
@@ -350,7 +366,23 @@ bool Scenario::DoData(const Command& command) {
       (void)absl::SimpleAtoi(parts[2], &rows);
       partitions.push_back({parts[0], parts[1], rows});
     }
-    SayStatus(CommitProducer(context(), key, partitions));
+    const std::string batch = command.Option("batch");
+    if (batch.empty()) {
+      SayStatus(CommitProducer(context(), key, partitions));
+      return true;
+    }
+    const absl::StatusOr<bool> published = CommitBatch(
+        context(), key, command.NumberOption("batch", 0), partitions);
+    SayStatus(published.status());
+    if (published.ok()) Say(*published ? "= published" : "= was there already");
+  } else if (what == "standing") {
+    const auto standings = ReviewAttempts(
+        context(), key.job, 1,
+        {{"train", command.Word(2), command.Word(3), command.Word(4)}});
+    SayStatus(standings.status());
+    if (!standings.ok()) return true;
+    static const char* const kNames[] = {"sealed", "open", "void"};
+    Say(absl::StrCat("= ", kNames[static_cast<int>(standings->at(0))]));
   } else {
     return false;
   }

@@ -26,6 +26,7 @@ using ::testing::HasSubstr;
 namespace flight = arrow::flight::protocol;
 
 constexpr char kToken[] = "feed-token";
+constexpr char kJobToken[] = "job-token";
 constexpr absl::Duration kDeadline = absl::Seconds(60);
 
 // Grants a partition to the first attempt that asks for it.
@@ -178,7 +179,7 @@ class FeedServiceTest : public ::testing::Test {
     context.seal = [this](const v1::SealPartitionRequest& request) {
       return coordinator_.Seal(request);
     };
-    service_ = std::make_unique<FeedService>(context, kToken);
+    service_ = std::make_unique<FeedService>(context, kToken, kJobToken);
     net::ServerOptions options;
     options.unix_path = folder_ / "s";
     options.tcp = "";

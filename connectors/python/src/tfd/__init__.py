@@ -24,6 +24,7 @@ from tfd.jobs import (
     Task,
     TaskState,
 )
+from tfd.stream import Stream
 
 __all__ = [
     "Cause",
@@ -41,6 +42,7 @@ __all__ = [
     "LogLine",
     "NotFoundError",
     "RefusedError",
+    "Stream",
     "Task",
     "TaskState",
     "TfdError",

@@ -25,6 +25,7 @@ from tfd.jobs import (
     decode_job,
     decode_log_lines,
 )
+from tfd.stream import Stream
 from tfd.tables import Data, Rows, to_table
 from tfd.v1 import coordinator_pb2, coordinator_pb2_grpc
 
@@ -227,6 +228,27 @@ class Client:
             parallel=parallel,
             timeout=timeout,
         ).push(data, partitions=partitions, partition_rows=partition_rows)
+
+    def stream(
+        self,
+        job: Job | str,
+        dataset: str = "train",
+        *,
+        producer: str = "python",
+        parallel: int = 4,
+        timeout: float = 300.0,
+    ) -> Stream:
+        """A producer of a dataset with `stream: true`. Its name stays the same when
+        the program is run again. See tfd.stream.Stream."""
+        found = self.get(job)
+        source = flight.DatasetClient(self.address, self._token, found.id, dataset)
+        return Stream(
+            source,
+            _columns(found, dataset),
+            producer=producer,
+            parallel=parallel,
+            timeout=timeout,
+        )
 
     def predict_table(
         self,

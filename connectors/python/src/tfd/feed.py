@@ -73,6 +73,8 @@ class Feed:
     - On an exception (Ctrl-C as well) all that this producer has pushed is dropped.
     - A `producer` that is named may be run again with the same data: what is
       sealed or committed is not pushed again. Not two at a time.
+    - With `batch` it is one batch of a stream: what is committed is that batch, and
+      a batch that is there already, or is older than one that is, is only counted.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Feed:
         columns: Sequence[str],
         *,
         producer: str | None = None,
+        batch: int | None = None,
         parallel: int = 4,
         timeout: float = 300.0,
     ) -> None:
@@ -89,6 +92,7 @@ class Feed:
         self._dataset = dataset
         self._columns = columns
         self._producer = producer or f"python-{uuid.uuid4().hex[:12]}"
+        self._batch = batch
         self._parallel = parallel
         self._timeout = timeout
         self._nodes = flight.Nodes(dataset.endpoints)
@@ -158,10 +162,15 @@ class Feed:
     def _committed_before(self, data: Any) -> FeedResult | None:
         """What this producer has committed in an earlier run, if it has."""
         status = self._insist(lambda: self._dataset.act("status"))
-        committed = any(
-            p["name"] == self._producer and p["committed"] for p in status["producers"]
-        )
-        if not committed:
+        mine = [p for p in status["producers"] if p["name"] == self._producer]
+        if self._batch is not None:
+            newest = newest_batch(status, self._producer)
+            if newest is None or newest < self._batch:
+                return None
+            # Which rows it had is not kept for ever.
+            rows = tables.count_rows(data) if tables.is_one_piece(data) else 0
+            return FeedResult(self._producer, rows, 0, rows, 0.0)
+        if not any(p["committed"] for p in mine):
             return None
         there = self._partitions()
         rows = sum(partition.rows for partition in there.values())
@@ -180,6 +189,10 @@ class Feed:
             if partition["producer"] != self._producer:
                 continue
             name = partition["partition"]
+            if self._batch is not None:
+                of_batch, _, name = name.partition("-")
+                if of_batch != str(self._batch):
+                    continue
             if not name.isdecimal():
                 raise errors.RefusedError(
                     f'producer {self._producer} has a partition "{name}", which is '
@@ -252,7 +265,7 @@ class Feed:
         attempt = uuid.uuid4().hex
         dataset = self._dataset
         path = ("jobs", dataset.job, dataset.dataset, self._producer)
-        path_of_attempt = (*path, _name(number), attempt)
+        path_of_attempt = (*path, self._name(number), attempt)
         each = tables.row_bytes(table)
         out = furthest = 0
         node: flight.Node | None = None
@@ -324,15 +337,23 @@ class Feed:
                     _check_rows(self._producer, number, other.rows, sealed.rows)
                     self._sealed[number] = other
         listed = [
-            {"partition": _name(number), "attempt": sealed.attempt, "rows": sealed.rows}
+            {
+                "partition": self._name(number),
+                "attempt": sealed.attempt,
+                "rows": sealed.rows,
+            }
             for number, sealed in sorted(self._sealed.items())
         ]
-        self._insist(
-            lambda: self._dataset.act(
-                "commit", producer=self._producer, partitions=listed
-            )
-        )
+        body: dict[str, Any] = {"producer": self._producer, "partitions": listed}
+        if self._batch is not None:
+            body["batch"] = self._batch
+        self._insist(lambda: self._dataset.act("commit", **body))
         return sum(sealed.rows for sealed in self._sealed.values())
+
+    def _name(self, number: int) -> str:
+        """Of a partition. Training goes through them in the order of their names."""
+        name = f"{number:06}"
+        return name if self._batch is None else f"{self._batch}-{name}"
 
     def _stop_threads(self, threads: Sequence[threading.Thread]) -> None:
         """Before an abort: a seal behind it would begin the producer anew."""
@@ -346,9 +367,12 @@ class Feed:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _name(number: int) -> str:
-    """Of a partition. Training goes through them in the order of their names."""
-    return f"{number:06}"
+def newest_batch(status: dict[str, Any], producer: str) -> int | None:
+    """Of a stream: the newest batch that a producer has committed."""
+    for entry in status["producers"]:
+        if entry["name"] == producer and "batch" in entry:
+            return int(entry["batch"])
+    return None
 
 
 def _check_rows(producer: str, number: int, there: int, rows: int) -> None:
