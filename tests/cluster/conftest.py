@@ -1,13 +1,18 @@
 """Fixtures for tests with real processes: the built programs, small data, and
 the promise that nothing is left behind."""
 
+import os
 import pathlib
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from cluster import Cluster
+from image_tables import mnist_table
 from processes import Programs, leftovers
 from records import write_csv, write_idx_pair
+from spark_cluster import Driver, SparkCluster, environments
 
 
 @pytest.fixture
@@ -73,3 +78,47 @@ def spec_file(tmp_path, data):
         return path
 
     return write
+
+
+def pytest_generate_tests(metafunc):
+    """All tests run with the newest Spark, and those marked so with every one."""
+    if "spark" in metafunc.fixturenames:
+        every = metafunc.definition.get_closest_marker("every_spark")
+        versions = environments() if every else list(environments())[:1]
+        metafunc.parametrize("spark", list(versions), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def spark(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spark")
+    with SparkCluster(environments()[request.param], folder) as spark:
+        yield spark
+
+
+@pytest.fixture(scope="module")
+def driver(spark):
+    conf = {
+        "spark.speculation": "true",
+        "spark.speculation.interval": "100ms",
+        "spark.speculation.quantile": "0.5",
+        # Of what is not meant to straggle, nothing takes as long.
+        "spark.speculation.minTaskRuntime": "4s",
+    }
+    with Driver(spark, **conf) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    """With a number for each row, so that rows can be told apart."""
+    table = mnist_table(os.environ["TFD_MNIST_DIR"])
+    labels = table["label"].cast(pyarrow.int32())
+    numbers = pyarrow.array(range(len(table)), pyarrow.int64())
+    return pyarrow.table({"image": table["image"], "label": labels, "id": numbers})
+
+
+@pytest.fixture(scope="module")
+def mnist_parquet(mnist, tmp_path_factory):
+    path = tmp_path_factory.mktemp("parquet") / "mnist.parquet"
+    pyarrow.parquet.write_table(mnist, path, compression="none", row_group_size=6000)
+    return path

@@ -19,6 +19,11 @@ HOST = "127.0.0.1"
 WORKER_HOSTS = ("127.0.0.1", "127.0.0.2")
 START_SECONDS = 60
 ORDER_SECONDS = 120
+# In a spec: MNIST's test images.
+VALIDATION = (
+    "format: idx, features: '${TFD_MNIST_DIR}/t10k-images-idx3-ubyte',"
+    " labels: '${TFD_MNIST_DIR}/t10k-labels-idx1-ubyte'"
+)
 
 
 def cache_folder():
@@ -56,6 +61,8 @@ class SparkCluster:
             "SPARK_LOCAL_IP": HOST,
             "SPARK_LOCAL_DIRS": str(folder / "local"),
             "PYSPARK_PYTHON": str(self.python),
+            # The Python client; executors get it from the driver.
+            "PYTHONPATH": str(REPOSITORY / "build" / "python" / "site"),
             # Small JVMs that start quickly; nothing here runs for long.
             "SPARK_DAEMON_MEMORY": "256m",
             "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
@@ -201,6 +208,20 @@ class Driver:
         line = self.process.stdout.readline() if ready else ""
         assert line, f"no answer from the driver:\n{self.said()[-8000:]}"
         return json.loads(line)
+
+    def do(self, name, **order):
+        """A function of spark_ml.py; gives its answer, which is no error."""
+        self.start({"do": name, **order})
+        answer = self.answer()
+        assert "error" not in answer, answer["error"][:4000]
+        return answer
+
+    def do_refused(self, name, **order):
+        """The first line of the exception that it ends with."""
+        self.start({"do": name, **order})
+        answer = self.answer()
+        assert "error" in answer, answer
+        return first_line(answer["error"])
 
     def write(self, parquet, **order):
         """Writes rows; gives what the driver has answered, which is no error."""

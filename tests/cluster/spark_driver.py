@@ -5,6 +5,7 @@ Run by the Python of a Spark environment (scripts/connectors makes them).
          {"parquet": PATH, "options": {…}, "select": [SQL…], "limit": N,
           "partitions": N, "trouble": NAME, "folder": PATH,
           "vectors": BOOL, "keep": N}
+         {"do": NAME, …}: a function of spark_ml.py
     out  {"pid": of the JVM, …}, or {"error": the exception's text}
 
 With partitions there is a shuffle before the write; with keep the rows are first
@@ -17,6 +18,7 @@ import pathlib
 import sys
 import time
 
+import spark_ml
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import udf
@@ -161,7 +163,13 @@ def main():
         if not line:
             break
         try:
-            answer = write(spark, pid, json.loads(line))
+            order = json.loads(line)
+            if "do" in order:
+                before = written_bytes(pid)
+                answer = spark_ml.ORDERS[order["do"]](spark, order)
+                answer["driver_bytes"] = written_bytes(pid) - before
+            else:
+                answer = write(spark, pid, order)
         except Exception as error:  # whatever a user would see
             answer = {"error": str(error)}
     spark.stop()

@@ -11,9 +11,8 @@ import pytest
 
 from counting_proxy import CountingProxy
 from flight_producer import Producer, read_table
-from image_tables import mnist_table
 from processes import wait_for
-from spark_cluster import Driver, SparkCluster, environments
+from spark_cluster import VALIDATION
 
 pytestmark = [
     pytest.mark.spark,
@@ -22,55 +21,6 @@ pytestmark = [
 
 # As in spark_driver.py.
 STRAGGLE_SECONDS = 60
-
-VALIDATION = (
-    "format: idx, features: '${TFD_MNIST_DIR}/t10k-images-idx3-ubyte',"
-    " labels: '${TFD_MNIST_DIR}/t10k-labels-idx1-ubyte'"
-)
-
-
-def pytest_generate_tests(metafunc):
-    """All tests run with the newest Spark, and those marked so with every one."""
-    if "spark" in metafunc.fixturenames:
-        every = metafunc.definition.get_closest_marker("every_spark")
-        versions = environments() if every else list(environments())[:1]
-        metafunc.parametrize("spark", list(versions), indirect=True, scope="module")
-
-
-@pytest.fixture(scope="module")
-def spark(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spark")
-    with SparkCluster(environments()[request.param], folder) as spark:
-        yield spark
-
-
-@pytest.fixture(scope="module")
-def driver(spark):
-    conf = {
-        "spark.speculation": "true",
-        "spark.speculation.interval": "100ms",
-        "spark.speculation.quantile": "0.5",
-        # Of what is not meant to straggle, nothing takes as long.
-        "spark.speculation.minTaskRuntime": "4s",
-    }
-    with Driver(spark, **conf) as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    """With a number for each row, so that rows can be told apart."""
-    table = mnist_table(os.environ["TFD_MNIST_DIR"])
-    labels = table["label"].cast(pyarrow.int32())
-    numbers = pyarrow.array(range(len(table)), pyarrow.int64())
-    return pyarrow.table({"image": table["image"], "label": labels, "id": numbers})
-
-
-@pytest.fixture(scope="module")
-def mnist_parquet(mnist, tmp_path_factory):
-    path = tmp_path_factory.mktemp("parquet") / "mnist.parquet"
-    pyarrow.parquet.write_table(mnist, path, compression="none", row_group_size=6000)
-    return path
 
 
 @pytest.fixture

@@ -53,13 +53,27 @@ bool Applier::On(const ProducerCommitted& event) {
 bool Applier::On(const BatchCommitted& event) {
   Dataset* dataset = FindOpenDataset(event.job, event.dataset);
   if (dataset == nullptr) return false;
-  std::optional<int64_t>& newest = dataset->producers[event.producer].batch;
+  Producer& producer = dataset->producers[event.producer];
+  std::optional<int64_t>& newest = producer.batch;
   if (newest.has_value() && *newest >= event.batch) {
     return Violation(absl::StrCat("producer ", event.producer,
                                   " has committed batch ", *newest,
                                   " already, ", event.batch, " is not newer"));
   }
   newest = event.batch;
+  // Those of the batch that were not published with it never are.
+  bool dropped = false;
+  for (auto it = producer.partitions.begin();
+       it != producer.partitions.end();) {
+    const bool late =
+        it->second.segment == 0 &&
+        BatchOf(it->first).value_or(event.batch + 1) <= event.batch;
+    dropped = dropped || late;
+    it = late ? producer.partitions.erase(it) : std::next(it);
+  }
+  if (dropped) {
+    Emit(SendProducerAborted{event.job, event.dataset, event.producer});
+  }
   return true;
 }
 

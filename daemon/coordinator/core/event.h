@@ -193,7 +193,7 @@ struct ProducerCommitted {
   std::string producer;
 };
 
-// Of a stream.
+// Of a stream; what was published of it, was so before. The rest is dropped.
 struct BatchCommitted {
   std::string job;
   std::string dataset;

@@ -1,5 +1,8 @@
 #include "daemon/coordinator/core/state.h"
 
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace tfd::coordinator {
@@ -98,6 +101,17 @@ int64_t RowsOf(const Dataset& dataset) {
     }
   }
   return rows;
+}
+
+std::optional<int64_t> BatchOf(const std::string& partition) {
+  const size_t dash = partition.find('-');
+  if (dash == std::string::npos || dash == 0) return std::nullopt;
+  const std::string number = partition.substr(0, dash);
+  const bool digits = std::all_of(number.begin(), number.end(),
+                                  [](char c) { return c >= '0' && c <= '9'; });
+  int64_t batch = 0;
+  if (!digits || !absl::SimpleAtoi(number, &batch)) return std::nullopt;
+  return batch;
 }
 
 bool IsRetired(const Dataset& dataset, const Partition& partition) {

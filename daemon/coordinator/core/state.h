@@ -335,6 +335,8 @@ std::string FinisherOf(const Job& job);
 // Of each node, how much tasks have; nodes without any are absent.
 std::map<std::string, Resources> ReservedByNode(const State& state);
 int64_t RowsOf(const Dataset& dataset);
+// A partition of a stream is called BATCH-NAME; its batch, if it is.
+std::optional<int64_t> BatchOf(const std::string& partition);
 // It was published, and nobody needs it any more.
 bool IsRetired(const Dataset& dataset, const Partition& partition);
 

@@ -1,36 +1,22 @@
 #include "daemon/coordinator/decide/growth.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "daemon/coordinator/core/lifecycle.h"
 #include "daemon/coordinator/decide/jobs.h"
 
 namespace tfd::coordinator {
 
-absl::StatusOr<int64_t> BatchOf(const std::string& partition) {
-  const size_t dash = partition.find('-');
-  const bool digits =
-      dash != std::string::npos && dash > 0 &&
-      std::all_of(partition.begin(),
-                  partition.begin() + static_cast<std::ptrdiff_t>(dash),
-                  [](char c) { return c >= '0' && c <= '9'; });
-  int64_t batch = 0;
-  if (digits && absl::SimpleAtoi(partition.substr(0, dash), &batch)) {
-    return batch;
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "partition ", partition,
-      " of a stream does not say of which batch it is: call it BATCH-NAME, for "
-      "example 17-0, and commit batch 17 once all of it is sealed"));
-}
-
 absl::Status MaySealBatch(const Producer& producer,
                           const std::string& partition) {
-  const absl::StatusOr<int64_t> batch = BatchOf(partition);
-  if (!batch.ok()) return batch.status();
+  const std::optional<int64_t> batch = BatchOf(partition);
+  if (!batch.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "partition ", partition,
+        " of a stream does not say of which batch it is: call it BATCH-NAME, "
+        "for example 17-0, and commit batch 17 once all of it is sealed"));
+  }
   if (!producer.batch.has_value() || *batch > *producer.batch) {
     return absl::OkStatus();
   }
@@ -66,17 +52,27 @@ absl::StatusOr<bool> CommitBatch(
         absl::StrCat("producer ", key.producer, " has ended before batch ",
                      batch, ": begin under another name"));
   }
-  Producer of_batch;
+  // What else was sealed for this batch was left by an earlier try, which had
+  // other partitions.
+  Producer named;
   SegmentPublished published{key.job, key.dataset, {}};
-  for (const auto& [name, partition] : producer->partitions) {
-    if (BatchOf(name).value_or(-1) != batch) continue;
-    of_batch.partitions[name] = partition;
-    published.partitions.push_back({key.producer, name});
+  for (const CommittedPartition& partition : partitions) {
+    const auto sealed = producer->partitions.find(partition.partition);
+    if (sealed == producer->partitions.end()) continue;
+    named.partitions.insert(*sealed);
+    published.partitions.push_back({key.producer, partition.partition});
   }
-  const absl::Status same = CheckCommit(of_batch, key, partitions);
+  absl::Status same = CheckCommit(named, key, partitions);
+  for (const CommittedPartition& partition : partitions) {
+    if (same.ok() && BatchOf(partition.partition) != batch) {
+      same = absl::InvalidArgumentError(
+          absl::StrCat("partition ", partition.partition, " is not of batch ",
+                       batch, ", which is committed"));
+    }
+  }
   if (!same.ok()) return same;
-  context.Record(BatchCommitted{key.job, key.dataset, key.producer, batch});
   if (!published.partitions.empty()) context.Record(std::move(published));
+  context.Record(BatchCommitted{key.job, key.dataset, key.producer, batch});
   return true;
 }
 

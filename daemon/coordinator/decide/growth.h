@@ -16,17 +16,15 @@
 
 namespace tfd::coordinator {
 
-// A partition of a stream is called BATCH-NAME; its batch, or InvalidArgument.
-absl::StatusOr<int64_t> BatchOf(const std::string& partition);
-
 // Of a stream: whether the batch of a partition can still be sealed by this
 // producer. AlreadyExists where it is committed.
 absl::Status MaySealBatch(const Producer& producer,
                           const std::string& partition);
 
-// Of a stream: publishes what was sealed for a batch, which must be what is
-// named. False where the batch is not newer than the newest that this producer
-// has committed: nothing changes then, so that a replay is harmless.
+// Of a stream: publishes the partitions of a batch that are named, each of
+// which must be sealed with as many rows; others of the batch are dropped.
+// False where the batch is not newer than the newest that this producer has
+// committed: nothing changes then, so that a replay is harmless.
 absl::StatusOr<bool> CommitBatch(
     const Context& context, const ProducerKey& key, int64_t batch,
     const std::vector<CommittedPartition>& partitions);

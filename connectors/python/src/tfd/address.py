@@ -8,8 +8,6 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-import yaml
-
 from tfd.errors import InvalidError, UnavailableError
 
 _EXPECTED = (
@@ -45,6 +43,8 @@ def _folder(variables: Mapping[str, str], name: str, default: str) -> pathlib.Pa
 
 
 def _from_config(path: pathlib.Path) -> str:
+    import yaml  # Whoever has an address, as Spark's executors do, needs none.
+
     try:
         config = yaml.safe_load(path.read_text())
     except FileNotFoundError:

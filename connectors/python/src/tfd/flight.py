@@ -37,7 +37,7 @@ def _connect(location: str) -> flight.FlightClient:
     return flight.FlightClient(location, generic_options=_CHANNEL_OPTIONS)
 
 
-def call_options(token: str | None, timeout: float) -> flight.FlightCallOptions:
+def call_options(token: str | None, timeout: float | None) -> flight.FlightCallOptions:
     headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
     return flight.FlightCallOptions(timeout=timeout, headers=headers)
 

@@ -4,9 +4,13 @@ of them, and answers come back in the rows' order."""
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pyarrow
 from pyarrow import flight
@@ -108,3 +112,147 @@ def _exchange(
             f"{node.location}: this is a bug, please report it"
         )
     return answers
+
+
+# Enough that neither side waits for the other.
+_UNDER_WAY = 4
+
+
+class _Exchange:
+    """One call to a worker: batches go out, and a thread takes the answers in, so
+    that the worker is never held up. Used by one thread."""
+
+    def __init__(self, node: Node, job: str, schema: pyarrow.Schema) -> None:
+        descriptor = flight.FlightDescriptor.for_path("jobs", job, FLIGHT)
+        self.sent = 0
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._location = node.location
+        try:
+            self._writer, self._reader = node.client.do_exchange(
+                descriptor, call_options(node.token, None)
+            )
+            self._thread = threading.Thread(
+                target=self._read, name="tfd-predict-read", daemon=True
+            )
+            self._thread.start()
+            self._writer.begin(schema)
+        except pyarrow.ArrowException as error:
+            raise errors.from_flight(error) from None
+
+    def _read(self) -> None:
+        try:
+            self._events.put(self._reader.schema)
+            for chunk in self._reader:
+                self._events.put(chunk.data)
+            self._events.put(
+                errors.UnavailableError(f"{self._location} has ended the call")
+            )
+        except BaseException as error:  # noqa: BLE001: the caller's thread raises it
+            self._events.put(error)
+
+    def send(self, batch: pyarrow.RecordBatch) -> None:
+        # Of the two sides the reading one says what was wrong.
+        with contextlib.suppress(pyarrow.ArrowException, OSError):
+            self._writer.write_batch(batch)
+        self.sent += 1
+
+    def schema(self, timeout: float) -> pyarrow.Schema:
+        """Of the answers; to be asked once, and before them."""
+        return self._next(timeout)
+
+    def next(self, timeout: float) -> pyarrow.RecordBatch:
+        """The answers to the oldest batch that has none yet."""
+        event = self._next(timeout)
+        while isinstance(event, pyarrow.Schema):
+            event = self._next(timeout)
+        self.sent -= 1
+        return event
+
+    def _next(self, timeout: float) -> Any:
+        try:
+            event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            raise errors.DeadlineError(
+                f"{self._location} has answered nothing for {timeout:g} s"
+            ) from None
+        if isinstance(event, pyarrow.ArrowException):
+            raise errors.from_flight(event) from None
+        if isinstance(event, BaseException):
+            raise event
+        return event
+
+    def close(self) -> None:
+        self._reader.cancel()
+        self._thread.join()
+        with contextlib.suppress(pyarrow.ArrowException, OSError):
+            self._writer.close()
+
+
+def answer_schema(
+    source: DatasetClient, features: pyarrow.Schema, timeout: float
+) -> pyarrow.Schema:
+    """The columns of the answers to such rows."""
+    exchange = _Exchange(Nodes(source.endpoints).get(0), source.job, features)
+    try:
+        return exchange.schema(timeout)
+    finally:
+        exchange.close()
+
+
+def stream(
+    source: DatasetClient,
+    number: int,
+    batches: Iterator[pyarrow.RecordBatch],
+    timeout: float,
+) -> Iterator[pyarrow.RecordBatch]:
+    """A batch of answers for each batch, in their order; some are always under way.
+    `number` says which of the workers is asked: callers take turns."""
+    nodes = Nodes(source.endpoints)
+    pending: collections.deque[pyarrow.RecordBatch] = collections.deque()
+    node: Node | None = None
+    exchange: _Exchange | None = None
+    tries = _TRIES
+    try:
+        while True:
+            while len(pending) < _UNDER_WAY:
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                pending.append(batch)
+            if not pending:
+                return
+            try:
+                if exchange is None:
+                    node = nodes.get(number, broken=node)
+                    exchange = _Exchange(node, source.job, pending[0].schema)
+                while exchange.sent < len(pending):
+                    exchange.send(pending[exchange.sent])
+                answers = exchange.next(timeout)
+            except errors.UnavailableError:
+                # Nothing is changed by an answer, so it can be asked for again.
+                tries -= 1
+                if not tries:
+                    raise
+                if exchange is not None:
+                    exchange.close()
+                    exchange = None
+                continue
+            tries = _TRIES
+            rows = pending.popleft().num_rows
+            if answers.num_rows != rows:
+                raise errors.TfdError(
+                    f"{rows} rows got {answers.num_rows} answers from "
+                    f"{node.location if node else ''}: this is a bug, please report it"
+                )
+            yield answers
+    finally:
+        if exchange is not None:
+            exchange.close()
+
+
+def pieces(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:
+    """The same rows in batches as workers take them."""
+    each = max(1.0, batch.nbytes / max(1, batch.num_rows))
+    rows = max(1, int(_BATCH_BYTES / each))
+    for begin in range(0, batch.num_rows, rows):
+        yield batch.slice(begin, rows)

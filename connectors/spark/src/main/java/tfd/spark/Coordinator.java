@@ -60,8 +60,20 @@ final class Coordinator implements AutoCloseable {
     act("begin", body().put("producer", producer), Duration.ZERO);
   }
 
-  /** Idempotent, and so repeated while the coordinator is away. */
+  /**
+   * Ends what a producer writes. Idempotent, and so repeated while the coordinator is away; so is
+   * the other one.
+   */
   void commit(String producer, List<Sealed> partitions) {
+    act("commit", list(partitions, producer), options.timeout);
+  }
+
+  /** Publishes a micro-batch, unless one of this number or a later one is published. */
+  JsonNode commit(String producer, long batch, List<Sealed> partitions) {
+    return act("commit", list(partitions, producer).put("batch", batch), options.timeout);
+  }
+
+  private ObjectNode list(List<Sealed> partitions, String producer) {
     ObjectNode body = body().put("producer", producer);
     ArrayNode list = body.putArray("partitions");
     for (Sealed sealed : partitions) {
@@ -70,7 +82,7 @@ final class Coordinator implements AutoCloseable {
           .put("attempt", sealed.attempt)
           .put("rows", sealed.rows);
     }
-    act("commit", body, options.timeout);
+    return body;
   }
 
   void abort(String producer) {

@@ -159,8 +159,8 @@ final class PartitionWriter implements AutoCloseable {
         throw failed("waited " + patience + " for " + e.getMessage() + before, e);
       } catch (FlightRuntimeException e) {
         disconnect();
-        if (e.status().code() == FlightStatusCode.ALREADY_EXISTS) {
-          LOG.info("{}: another attempt has it", target);
+        if (e.status().code() == FlightStatusCode.ALREADY_EXISTS || Status.saysCommitted(e)) {
+          LOG.info("{}: another attempt has it: {}", target, Status.words(e));
           isTaken = true;
           dropPending();
         } else if (!Status.isWorthAnotherTry(e)) {

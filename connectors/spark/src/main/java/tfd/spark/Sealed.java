@@ -1,5 +1,8 @@
 package tfd.spark;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.HashMap;
+import java.util.Map;
 import org.apache.spark.sql.connector.write.WriterCommitMessage;
 
 /** What a writer tells the driver of its partition. Immutable. */
@@ -18,5 +21,20 @@ final class Sealed implements WriterCommitMessage {
     this.partition = partition;
     this.attempt = attempt;
     this.rows = rows;
+  }
+
+  /** What a dataset has of a producer, by partition. */
+  static Map<String, Sealed> granted(JsonNode status, String producer) {
+    Map<String, Sealed> granted = new HashMap<>();
+    for (JsonNode each : status.path("partitions")) {
+      if (each.path("producer").asText().equals(producer)) {
+        String partition = each.path("partition").asText();
+        // Protobuf's JSON has 64 bits as text.
+        granted.put(
+            partition,
+            new Sealed(partition, each.path("attempt").asText(), each.path("rows").asLong()));
+      }
+    }
+    return granted;
   }
 }

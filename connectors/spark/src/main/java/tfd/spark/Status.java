@@ -37,6 +37,15 @@ final class Status {
   }
 
   /**
+   * Whether the batch of a stream that this belongs to is committed already: Spark writes one again
+   * when it has died before it knew. Flight has no code for FAILED_PRECONDITION.
+   */
+  static boolean saysCommitted(FlightRuntimeException e) {
+    return e.status().code() == FlightStatusCode.INVALID_ARGUMENT
+        && words(e).matches(".*\\bbatch \\d+\\b.*\\bcommitted\\b.*");
+  }
+
+  /**
    * Whether the same attempt may go on. The feed's own refusals are not among these: trying again
    * would not change them. INTERNAL is also ABORTED ("written by another stream") and what gRPC
    * makes of a connection that broke.

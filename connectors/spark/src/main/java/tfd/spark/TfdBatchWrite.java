@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -41,7 +40,7 @@ final class TfdBatchWrite implements BatchWrite {
   static TfdBatchWrite plan(WriteOptions options, StructType schema, String queryId) {
     String producer = options.producer.isEmpty() ? "spark-" + queryId : options.producer;
     if (!options.spec.isEmpty()) {
-      Submission.submit(options);
+      Program.submit(options.coordinator, options.spec, options.job, List.of());
     }
     try (Coordinator coordinator = new Coordinator(options)) {
       boolean isDone = isCommitted(coordinator.status(), producer);
@@ -77,7 +76,7 @@ final class TfdBatchWrite implements BatchWrite {
   public void commit(WriterCommitMessage[] messages) {
     try (Coordinator coordinator = new Coordinator(options)) {
       if (isDone) {
-        compare(granted(coordinator.status()).values(), messages);
+        compare(Sealed.granted(coordinator.status(), producer).values(), messages);
         return;
       }
       List<Sealed> partitions = new ArrayList<>();
@@ -89,7 +88,7 @@ final class TfdBatchWrite implements BatchWrite {
         }
         if (sealed.attempt == null) {
           if (granted == null) {
-            granted = granted(coordinator.status());
+            granted = Sealed.granted(coordinator.status(), producer);
           }
           sealed = ofOtherAttempt(sealed, granted.get(sealed.partition));
         }
@@ -170,19 +169,5 @@ final class TfdBatchWrite implements BatchWrite {
       }
     }
     return false;
-  }
-
-  private Map<String, Sealed> granted(JsonNode status) {
-    Map<String, Sealed> granted = new HashMap<>();
-    for (JsonNode each : status.path("partitions")) {
-      if (each.path("producer").asText().equals(producer)) {
-        String partition = each.path("partition").asText();
-        // Protobuf's JSON has 64 bits as text.
-        granted.put(
-            partition,
-            new Sealed(partition, each.path("attempt").asText(), each.path("rows").asLong()));
-      }
-    }
-    return granted;
   }
 }

@@ -14,32 +14,28 @@ final class TfdDataWriter implements DataWriter<InternalRow> {
   // Enough that neither side waits for the other.
   private static final int BATCHES_UNDER_WAY = 4;
 
-  private final int partition;
+  private final String name;
   private final String attempt;
   private final BufferAllocator allocator = new RootAllocator();
   private final RowEncoder encoder;
   private final PartitionWriter writer;
   private long rows;
 
+  /** `partition` is a number and `name` what the feed knows it by. */
   TfdDataWriter(
       WriteOptions options,
       StructType schema,
       List<Endpoint> endpoints,
       String producer,
       int partition,
+      String name,
       String attempt) {
-    this.partition = partition;
+    this.name = name;
     this.attempt = attempt;
     encoder = new RowEncoder(schema, allocator, options.batchBytes);
     PartitionWriter.Target target =
         new PartitionWriter.Target(
-            List.of(
-                "jobs",
-                options.job,
-                options.dataset,
-                producer,
-                Integer.toString(partition),
-                attempt),
+            List.of("jobs", options.job, options.dataset, producer, name, attempt),
             encoder.schema(),
             allocator,
             () -> {
@@ -71,7 +67,7 @@ final class TfdDataWriter implements DataWriter<InternalRow> {
       }
       isMine = writer.seal();
     }
-    return new Sealed(Integer.toString(partition), isMine ? attempt : null, rows);
+    return new Sealed(name, isMine ? attempt : null, rows);
   }
 
   /** Nothing to undo: an attempt that is not sealed is dropped once another one is. */

@@ -8,6 +8,7 @@ import org.apache.spark.sql.connector.write.BatchWrite;
 import org.apache.spark.sql.connector.write.LogicalWriteInfo;
 import org.apache.spark.sql.connector.write.Write;
 import org.apache.spark.sql.connector.write.WriteBuilder;
+import org.apache.spark.sql.connector.write.streaming.StreamingWrite;
 import org.apache.spark.sql.types.StructType;
 
 /** A pushed dataset of a job, as Spark sees it: something that can be appended to. */
@@ -32,7 +33,10 @@ final class TfdTable implements SupportsWrite {
 
   @Override
   public Set<TableCapability> capabilities() {
-    return EnumSet.of(TableCapability.BATCH_WRITE, TableCapability.ACCEPT_ANY_SCHEMA);
+    return EnumSet.of(
+        TableCapability.BATCH_WRITE,
+        TableCapability.STREAMING_WRITE,
+        TableCapability.ACCEPT_ANY_SCHEMA);
   }
 
   @Override
@@ -52,6 +56,11 @@ final class TfdTable implements SupportsWrite {
           @Override
           public BatchWrite toBatch() {
             return TfdBatchWrite.plan(options, info.schema(), info.queryId());
+          }
+
+          @Override
+          public StreamingWrite toStreaming() {
+            return new TfdStreamingWrite(options, info.schema(), info.queryId());
           }
         };
       }

@@ -38,6 +38,7 @@ final class TfdWriterFactory implements DataWriterFactory {
     }
     // Random, because Spark's own numbers come again when a stage is retried.
     String attempt = Attempts.of(write, UUID.randomUUID());
-    return new TfdDataWriter(options, schema, endpoints, producer, partition, attempt);
+    return new TfdDataWriter(
+        options, schema, endpoints, producer, partition, Integer.toString(partition), attempt);
   }
 }

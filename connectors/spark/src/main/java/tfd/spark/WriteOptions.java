@@ -3,6 +3,7 @@ package tfd.spark;
 import java.io.Serializable;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -63,6 +64,19 @@ final class WriteOptions implements Serializable {
       given.put(name, option.getValue());
     }
     return new WriteOptions(given);
+  }
+
+  /** What is needed to write as these say to a job that is there. */
+  Map<String, String> toMap() {
+    Map<String, String> map = new HashMap<>();
+    map.put("coordinator", coordinator);
+    map.put("token", token);
+    map.put("job", job);
+    map.put("dataset", dataset);
+    map.put("batchBytes", Long.toString(batchBytes));
+    boolean isShort = timeout.toSeconds() == 0;
+    map.put("timeout", isShort ? timeout.toMillis() + "ms" : timeout.toSeconds() + "s");
+    return map;
   }
 
   /** What the dataset is called in messages. */
@@ -126,7 +140,7 @@ final class WriteOptions implements Serializable {
     return bytes;
   }
 
-  private static Duration duration(String name, String text) {
+  static Duration duration(String name, String text) {
     Matcher matcher = DURATION.matcher(text.trim());
     if (!matcher.matches() || Long.parseLong(matcher.group(1)) == 0) {
       throw new TfdException(

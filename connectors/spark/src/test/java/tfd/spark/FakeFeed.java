@@ -24,8 +24,13 @@ import org.apache.arrow.flight.Ticket;
 import org.apache.arrow.memory.ArrowBuf;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.memory.RootAllocator;
+import org.apache.arrow.vector.BigIntVector;
+import org.apache.arrow.vector.Float4Vector;
 import org.apache.arrow.vector.IntVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
+import org.apache.arrow.vector.types.FloatingPointPrecision;
+import org.apache.arrow.vector.types.pojo.ArrowType;
+import org.apache.arrow.vector.types.pojo.Field;
 import org.apache.arrow.vector.types.pojo.Schema;
 
 /**
@@ -46,6 +51,12 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
   /** What it has answered to "status" for producers that have committed. */
   String committed = "";
 
+  /** The last micro-batch that is published. */
+  long lastBatch = -1;
+
+  /** Whether partitions of a batch that is published are refused, and not only dropped. */
+  boolean refusesOldBatches;
+
   int calls;
 
   /** Called before each batch is taken, with its number in the call; may throw. */
@@ -53,6 +64,9 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
 
   /** Called after a batch is taken and before that is acknowledged; may throw. */
   Consumer<Integer> afterBatch = batch -> {};
+
+  /** Called before the rows of an exchange are answered, with their batch's number; may throw. */
+  Consumer<Integer> beforeAnswer = batch -> {};
 
   /** Called before a partition is sealed; may throw. */
   Runnable beforeSeal = () -> {};
@@ -115,6 +129,11 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
     synchronized (this) {
       calls++;
       checkNotTaken(partition, attempt);
+      if (refusesOldBatches && Long.parseLong(partition.split("-")[0]) <= lastBatch) {
+        throw CallStatus.INVALID_ARGUMENT
+            .withDescription("batch " + lastBatch + " of producer p is committed")
+            .toRuntimeException();
+      }
       rows = spool.computeIfAbsent(partition + "/" + attempt, key -> new ArrayList<>());
       answer(answers, "{\"offset\":" + rows.size() + "}");
     }
@@ -199,6 +218,13 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
         throw CallStatus.NOT_FOUND.withDescription("there is no job here").toRuntimeException();
       }
       actions.add(action.getType() + " " + body);
+      if (body.has("batch")) {
+        boolean published = publish(body);
+        String answer = "{\"published\":" + published + "}";
+        answers.onNext(new Result(answer.getBytes(StandardCharsets.UTF_8)));
+        answers.onCompleted();
+        return;
+      }
       StringBuilder partitions = new StringBuilder();
       sealedBy.forEach(
           (partition, attempt) ->
@@ -219,6 +245,53 @@ final class FakeFeed extends NoOpFlightProducer implements AutoCloseable {
       answers.onCompleted();
     } catch (Exception e) {
       answers.onError(e);
+    }
+  }
+
+  private boolean publish(JsonNode body) {
+    if (body.get("batch").asLong() <= lastBatch) {
+      return false;
+    }
+    for (JsonNode partition : body.get("partitions")) {
+      String name = partition.get("partition").asText();
+      if (!partition.get("attempt").asText().equals(sealedBy.get(name))) {
+        throw CallStatus.INVALID_ARGUMENT
+            .withDescription("partition " + name + " is not sealed by that attempt")
+            .toRuntimeException();
+      }
+    }
+    lastBatch = body.get("batch").asLong();
+    return true;
+  }
+
+  /** Answers each row with its id and a half. */
+  @Override
+  public void doExchange(CallContext context, FlightStream rows, ServerStreamListener answers) {
+    synchronized (this) {
+      calls++;
+    }
+    Field prediction = Field.notNullable("prediction", new ArrowType.Int(64, true));
+    Field probability =
+        Field.notNullable(
+            "probability", new ArrowType.FloatingPoint(FloatingPointPrecision.SINGLE));
+    try (VectorSchemaRoot root =
+        VectorSchemaRoot.create(new Schema(List.of(prediction, probability)), allocator)) {
+      answers.start(root);
+      for (int batch = 0; rows.next(); batch++) {
+        beforeAnswer.accept(batch);
+        IntVector ids = (IntVector) rows.getRoot().getVector("id");
+        BigIntVector predictions = (BigIntVector) root.getVector(0);
+        Float4Vector probabilities = (Float4Vector) root.getVector(1);
+        for (int i = 0; i < rows.getRoot().getRowCount(); i++) {
+          predictions.setSafe(i, ids.get(i));
+          probabilities.setSafe(i, 0.5f);
+        }
+        root.setRowCount(rows.getRoot().getRowCount());
+        answers.putNext();
+      }
+      answers.completed();
+    } catch (RuntimeException e) {
+      answers.error(e);
     }
   }
 

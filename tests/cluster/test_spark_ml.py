@@ -1,0 +1,205 @@
+"""Models that Spark trains and applies: estimators, transformers, SQL."""
+
+import os
+import pathlib
+
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+import pytest
+
+import tfd
+from processes import wait_for
+from spark_cluster import VALIDATION, Driver
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.skipif("TFD_MNIST_DIR" not in os.environ, reason="needs TFD_MNIST_DIR"),
+]
+
+ROWS = 6000
+
+
+@pytest.fixture
+def estimator(cluster, spec_file):
+    """Parameters of an estimator whose model is right about most digits."""
+    spec = spec_file(
+        "estimator.yaml",
+        model="{builtin: mlp, hidden: [32], classes: 10}",
+        optimizer="{name: adam, lr: 0.003}",
+        data="{train: {format: pushed, columns: {features: image, label: label},"
+        f" batch_size: 50}}, validation: {{{VALIDATION}}}}}",
+        tasks="{worker: {count: 1, cpus: 0.5}}",
+        stop="{epochs: 3}",
+        storage=str(pathlib.Path(cluster.programs.folder) / "trained"),
+    )
+    return {"spec": str(spec), "coordinator": cluster.record()["address"]}
+
+
+def assert_answered(folder, rows, names=("prediction", "probability")):
+    """All columns of the rows are there in their order, and answers behind them."""
+    table = pyarrow.parquet.read_table(folder).sort_by("id").combine_chunks()
+    assert table.column_names == [*rows.column_names, *names]
+    given = table.select(rows.column_names).cast(rows.schema)
+    assert given == rows.combine_chunks()
+    right = pyarrow.compute.equal(table["label"], table["prediction"])
+    assert pyarrow.compute.mean(right).as_py() > 0.85
+    probabilities = table["probability"]
+    assert pyarrow.compute.min(probabilities).as_py() > 0.1
+    assert pyarrow.compute.max(probabilities).as_py() <= 1.0
+    return table
+
+
+def active_jobs(cluster):
+    with tfd.Client(cluster.record()["address"]) as client:
+        return [job.id for job in client.jobs(active_only=True) if not job.ended]
+
+
+@pytest.mark.every_spark
+def test_a_pipeline_of_the_jar_is_fitted_saved_and_applied(
+    cluster, driver, estimator, mnist, mnist_parquet, tmp_path
+):
+    answer = driver.do(
+        "java_pipeline",
+        parquet=str(mnist_parquet),
+        limit=ROWS,
+        folder=str(tmp_path),
+        estimator={**estimator, "topK": 3, "workers": 1},
+    )
+    assert answer["model"].startswith(str(cluster.programs.folder))
+    # 4.7 MB of rows went out and came back; the driver has seen none of them.
+    assert answer["driver_bytes"] < 3_000_000
+    names = ["prediction", "probability", "predictions", "probabilities"]
+    table = assert_answered(tmp_path / "answers", mnist.slice(0, ROWS), names)
+    row = table.slice(7, 1).to_pylist()[0]
+    assert len(row["predictions"]) == len(row["probabilities"]) == 3
+    assert row["predictions"][0] == row["prediction"]
+    assert row["probabilities"] == sorted(row["probabilities"], reverse=True)
+    # close() has ended the job that served it.
+    wait_for(lambda: not active_jobs(cluster), "the serving job to end")
+
+
+@pytest.mark.every_spark
+def test_a_pipeline_of_python_is_fitted_saved_and_applied(
+    cluster, driver, estimator, mnist, mnist_parquet, tmp_path
+):
+    answer = driver.do(
+        "python_pipeline",
+        parquet=str(mnist_parquet),
+        limit=ROWS,
+        folder=str(tmp_path),
+        estimator={**estimator, "topK": 2, "workers": 1},
+    )
+    assert answer["model"].startswith(str(cluster.programs.folder))
+    assert answer["driver_bytes"] < 3_000_000
+    names = ["prediction", "probability", "predictions", "probabilities"]
+    assert_answered(tmp_path / "answers", mnist.slice(0, ROWS), names)
+    wait_for(lambda: not active_jobs(cluster), "the serving job to end")
+
+
+@pytest.fixture
+def serving(cluster, estimator, mnist):
+    """A job that serves a model of MNIST; gives the options of a TfdModel."""
+    with tfd.Client(cluster.record()["address"]) as client:
+        job = client.submit(estimator["spec"], "trained")
+        client.feed(job, "train", mnist.slice(0, ROWS))
+        export = client.wait(job, 120).export_uri
+        spec = {
+            "name": "serve",
+            "predict": {"model": export},
+            "tasks": {"worker": {"count": 2, "cpus": 0.5}},
+        }
+        client.submit(spec, "serve")
+    return {"job": "serve", "coordinator": cluster.record()["address"]}
+
+
+@pytest.mark.every_spark
+def test_sql_asks_a_model(cluster, spark, serving, mnist_parquet):
+    conf = {
+        "spark.sql.extensions": "tfd.spark.TfdExtensions",
+        "spark.datasource.tfd.coordinator": serving["coordinator"],
+    }
+    statement = (
+        "SELECT count(*), avg(CAST(tfd_predict('serve', image) = label AS INT)) FROM rows"
+    )
+    order = {"parquet": str(mnist_parquet), "limit": 1000}
+    with Driver(spark, **conf) as driver:
+        ((count, right),) = driver.do("sql", **order, statement=statement)["rows"]
+        assert count == 1000 and right > 0.85
+
+        def refused(call):
+            statement = f"SELECT {call} FROM rows"
+            return driver.do_refused("sql", **order, statement=statement)
+
+        assert "tfd_predict takes a job's id" in refused("tfd_predict(label, image)")
+        assert 'there is no job "sreve" here' in refused("tfd_predict('sreve', image)")
+        assert "a row has 1 numbers" in refused("tfd_predict('serve', label)")
+        assert "has the type date" in refused("tfd_predict('serve', current_date())")
+
+        # The function of the Python package, under the same name.
+        answer = driver.do("sql", **order, statement=statement, python={})
+        assert answer["rows"] == [[1000, right]]
+
+
+def test_what_a_model_is_given_may_have_any_form(
+    cluster, driver, serving, mnist, mnist_parquet, tmp_path
+):
+    """Halves of images as arrays and bytes, in two columns, under other names."""
+    select = [
+        "id",
+        "label",
+        "substring(image, 1, 392) AS top",
+        "transform(sequence(393, 784), at -> conv(hex(substring(image, at, 1)), 16, 10)"
+        " :: float) AS bottom",
+    ]
+    answer = driver.do(
+        "java_transform",
+        parquet=str(mnist_parquet),
+        limit=200,
+        select=select,
+        model={**serving, "inputCols": ["top", "bottom"], "outputPrefix": "my_"},
+        output=str(tmp_path / "halves"),
+    )
+    assert answer["columns"][-2:] == ["my_prediction", "my_probability"]
+    driver.do(
+        "java_transform",
+        parquet=str(mnist_parquet),
+        limit=200,
+        model={**serving, "inputCols": ["image"]},
+        output=str(tmp_path / "whole"),
+    )
+    halves, whole = (
+        pyarrow.parquet.read_table(tmp_path / name).sort_by("id")
+        for name in ("halves", "whole")
+    )
+    assert halves["my_prediction"].to_pylist() == whole["prediction"].to_pylist()
+
+
+def test_what_is_wrong_with_a_model_or_its_rows_is_said(
+    cluster, driver, estimator, serving, mnist_parquet, tmp_path
+):
+    def refused(name, **order):
+        order = {"folder": str(tmp_path), "output": str(tmp_path / "out"), **order}
+        return driver.do_refused(name, parquet=str(mnist_parquet), limit=100, **order)
+
+    model = {**serving, "inputCols": ["image"]}
+    assert 'there is no column "pixels" with features' in refused(
+        "java_transform", model={**model, "inputCols": ["pixels"]}
+    )
+    assert 'there is no job "other" here' in refused(
+        "java_transform", model={**model, "job": "other"}
+    )
+    assert "does not answer rows" in refused(
+        "java_transform", model={**model, "job": "trained"}
+    ) or "has ended" in refused("java_transform", model={**model, "job": "trained"})
+    assert "there is a column" in refused(
+        "java_transform",
+        select=["image", "id AS prediction"],
+        model=model,
+    )
+    wrong = {**estimator, "overrides": ["optimizer.lr=fast"]}
+    assert "optimizer.lr" in refused("java_pipeline", estimator=wrong)
+    # A job that fails names its cause; one that gets no rows is cancelled.
+    bad = {**estimator, "overrides": ["model.classes=5", f"storage={tmp_path}/five"]}
+    assert "labels are 0 to 4" in refused("java_pipeline", estimator=bad)
+    wait_for(lambda: active_jobs(cluster) == ["serve"], "the job to be cancelled")
