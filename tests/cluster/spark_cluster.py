@@ -210,7 +210,7 @@ class Driver:
         return json.loads(line)
 
     def do(self, name, **order):
-        """A function of spark_ml.py; gives its answer, which is no error."""
+        """One of spark_driver.py's ORDERS; gives its answer, which is no error."""
         self.start({"do": name, **order})
         answer = self.answer()
         assert "error" not in answer, answer["error"][:4000]

@@ -5,7 +5,7 @@ Run by the Python of a Spark environment (scripts/connectors makes them).
          {"parquet": PATH, "options": {…}, "select": [SQL…], "limit": N,
           "partitions": N, "trouble": NAME, "folder": PATH,
           "vectors": BOOL, "keep": N}
-         {"do": NAME, …}: a function of spark_ml.py
+         {"do": NAME, …}: see ORDERS
     out  {"pid": of the JVM, …}, or {"error": the exception's text}
 
 With partitions there is a shuffle before the write; with keep the rows are first
@@ -147,6 +147,21 @@ def write(spark, pid, order, frames={}):
     }
 
 
+def stream(spark, order):
+    """A query that writes the Parquet files of a folder, one in each batch, until
+    there is no more; it goes on from its checkpoint where there is one."""
+    schema = spark.read.parquet(order["parquet"]).schema
+    source = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1)
+    writer = source.parquet(order["parquet"]).writeStream.format("tfd")
+    writer = writer.options(**order["options"]).trigger(availableNow=True)
+    query = writer.option("checkpointLocation", order["checkpoint"]).start()
+    if not query.awaitTermination(WAIT_SECONDS):
+        query.stop()
+        raise RuntimeError(f"the query was not through after {WAIT_SECONDS} s")
+    batches = [progress["batchId"] for progress in query.recentProgress]
+    return {"batches": batches}
+
+
 def main():
     # Spark's own output goes to the log.
     answers = os.fdopen(os.dup(1), "w")
@@ -166,13 +181,16 @@ def main():
             order = json.loads(line)
             if "do" in order:
                 before = written_bytes(pid)
-                answer = spark_ml.ORDERS[order["do"]](spark, order)
+                answer = ORDERS[order["do"]](spark, order)
                 answer["driver_bytes"] = written_bytes(pid) - before
             else:
                 answer = write(spark, pid, order)
         except Exception as error:  # whatever a user would see
             answer = {"error": str(error)}
     spark.stop()
+
+
+ORDERS = {**spark_ml.ORDERS, "stream": stream}
 
 
 if __name__ == "__main__":

@@ -131,6 +131,8 @@ class Dataset:
     complete: bool
     rows: int
     partitions: int
+    #: The names of its producers, those that have committed as well.
+    producers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,13 @@ def decode_job(message: Any) -> Job:
         if message.HasField("cause")
         else None,
         datasets=tuple(
-            Dataset(d.name, d.complete, d.rows, len(d.partitions))
+            Dataset(
+                d.name,
+                d.complete,
+                d.rows,
+                len(d.partitions),
+                tuple(producer.name for producer in d.producers),
+            )
             for d in message.datasets
         ),
         owner=message.owner,
