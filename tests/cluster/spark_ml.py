@@ -85,6 +85,22 @@ def sql(spark, order):
     return {"rows": rows, "seconds": time.monotonic() - begin}
 
 
+def stream(spark, order):
+    """Writes what is in a folder of Parquet files as a streaming query that ends when
+    it has written all of it, a file in each micro-batch."""
+    source = spark.readStream.option("maxFilesPerTrigger", 1)
+    schema = spark.read.parquet(order["folder"]).schema
+    writer = source.schema(schema).parquet(order["folder"]).writeStream.format("tfd")
+    query = (
+        writer.options(**order["options"])
+        .option("checkpointLocation", order["checkpoint"])
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    return {"id": query.id, "batches": len(query.recentProgress)}
+
+
 def python_pipeline(spark, order):
     """As java_pipeline, with tfd.spark of the Python package."""
     from pyspark.ml import Pipeline, PipelineModel
@@ -176,6 +192,7 @@ ORDERS = {
         java_transform,
         python_pipeline,
         sql,
+        stream,
         predict_seconds,
     )
 }
