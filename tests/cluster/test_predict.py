@@ -12,6 +12,8 @@ from pyarrow import flight
 import tfd
 from processes import wait_for
 from records import make_records
+from tfd import predict
+from tfd.flight import DatasetClient
 
 RECORDS = 500
 
@@ -178,6 +180,31 @@ def test_pushed_rows_are_answered_in_their_order(serving):
         serving.wait_for_state("serve", "CANCELLED")
         with pytest.raises(tfd.RefusedError, match="has ended"):
             client.predict("serve", {"image": images})
+
+
+def test_a_stream_of_batches_is_answered_in_their_order(serving):
+    """As Spark's executors ask: more batches than are under way, of any size."""
+    images, _ = make_records(RECORDS, seed=2)
+    pixels = pyarrow.array(images.reshape(-1))
+    column = pyarrow.FixedSizeListArray.from_arrays(pixels, 64)
+    rows = pyarrow.RecordBatch.from_arrays([column], names=["image"])
+    address = serving.record()["address"]
+    source = DatasetClient(address, None, "serve", predict.FLIGHT)
+    schema = predict.answer_schema(source, rows.schema, 30)
+    assert schema.names == ["prediction", "probability"]
+    expected = [row["predictions"][0]["label"] for row in whole_file(serving.programs)]
+    sizes = [1, 99, 100, 0, 200, 50, 50]
+    for number in range(2):  # of the workers
+        at = [sum(sizes[:i]) for i in range(len(sizes))]
+        batches = (rows.slice(begin, size) for begin, size in zip(at, sizes))
+        found = list(predict.stream(source, number, batches, 30))
+        assert [batch.num_rows for batch in found] == sizes
+        labels = pyarrow.Table.from_batches(found)["prediction"].to_pylist()
+        assert labels == expected
+    assert not list(predict.stream(source, 0, iter([]), 30))
+    narrow = pyarrow.RecordBatch.from_arrays([pixels.slice(0, 4)], names=["image"])
+    with pytest.raises(tfd.InvalidError, match="a row has 1 numbers"):
+        list(predict.stream(source, 0, iter([narrow]), 30))
 
 
 def test_any_flight_client_can_ask(serving):

@@ -1,7 +1,9 @@
 """Models that Spark trains and applies: estimators, transformers, SQL."""
 
+import json
 import os
 import pathlib
+import subprocess
 
 import pyarrow
 import pyarrow.compute
@@ -10,7 +12,7 @@ import pytest
 
 import tfd
 from processes import wait_for
-from spark_cluster import VALIDATION, Driver
+from spark_cluster import JAR, REPOSITORY, VALIDATION, Driver, environments
 
 pytestmark = [
     pytest.mark.spark,
@@ -203,3 +205,29 @@ def test_what_is_wrong_with_a_model_or_its_rows_is_said(
     bad = {**estimator, "overrides": ["model.classes=5", f"storage={tmp_path}/five"]}
     assert "labels are 0 to 4" in refused("java_pipeline", estimator=bad)
     wait_for(lambda: active_jobs(cluster) == ["serve"], "the job to be cancelled")
+
+
+def test_python_works_over_spark_connect(cluster, estimator, mnist_parquet, tmp_path):
+    """On the newest Spark, whose wheel brings the server of Spark Connect."""
+    environment = next(iter(environments().values()))
+    script = pathlib.Path(__file__).with_name("spark_connect.py")
+    parquet = tmp_path / "mnist.parquet"
+    parquet.symlink_to(mnist_parquet)
+    result = subprocess.run(
+        [environment / "bin" / "python", script]
+        + [JAR, estimator["coordinator"], estimator["spec"], parquet],
+        cwd=tmp_path,
+        env={
+            **{name: os.environ[name] for name in ("PATH", "TFD_MNIST_DIR")},
+            "HOME": str(tmp_path),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "PYTHONPATH": str(REPOSITORY / "build" / "python" / "site"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    found = json.loads(result.stdout)
+    assert found["rows"] == 3000 and found["right"] == found["by_sql"] > 1500
+    wait_for(lambda: not active_jobs(cluster), "the serving job to end")
