@@ -15,6 +15,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::FloatNear;
 using ::testing::HasSubstr;
 
 constexpr int kSide = 4;
@@ -120,7 +121,7 @@ TEST_F(ImageDatasetTest, PathsAreReadBesideTheTable) {
   WriteBytes(folder_ / "a.png", Plain(3));
   WriteBytes(spec_.path(),
              absl::StrCat("label,image\n1,a.png\n0,", folder_ / "a.png", "\n"));
-  EXPECT_THAT(Features(), Each(30 / 255.0F));
+  EXPECT_THAT(Features(), Each(FloatNear(30 / 255.0F, 1e-6F)));
   EXPECT_THAT(LabelsRead(), ElementsAre(1, 0));
   WriteBytes(spec_.path(), "image\nb.png\n");
   EXPECT_THAT(std::string(ReadAll().message()),
@@ -149,6 +150,8 @@ TEST_F(ImageDatasetTest, WhatIsNoUrlIsRefusedWithoutAConnection) {
 
 TEST_F(ImageDatasetTest, WhatDoesNotFitIsSaidWhenItIsOpened) {
   Write({Plain(1)});
+  spec_.clear_columns();
+  EXPECT_THAT(OpenError(), HasSubstr("which column has the images?"));
   NameFeatures("label");
   EXPECT_THAT(OpenError(), HasSubstr("int64, and images are binary"));
   NameFeatures("picture");

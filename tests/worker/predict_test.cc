@@ -152,14 +152,14 @@ TEST_F(PredictTest, ParquetHasARowForEachRecord) {
             "row: int64 not null\n"
             "prediction: int64\n"
             "probability: float\n"
-            "predictions: list<item: int64>\n"
-            "  child 0, item: int64\n"
-            "probabilities: list<item: float>\n"
-            "  child 0, item: float\n"
-            "fc2: fixed_size_list<item: float>[4]\n"
-            "  child 0, item: float\n"
-            "conv1: fixed_size_list<item: float>[2048]\n"
-            "  child 0, item: float");
+            "predictions: list<element: int64>\n"
+            "  child 0, element: int64\n"
+            "probabilities: list<element: float>\n"
+            "  child 0, element: float\n"
+            "fc2: fixed_size_list<element: float>[4]\n"
+            "  child 0, element: float\n"
+            "conv1: fixed_size_list<element: float>[512]\n"
+            "  child 0, element: float");
   const std::shared_ptr<arrow::RecordBatch> batch = Must(reader->Next());
   ASSERT_EQ(batch->num_rows(), kRecords);
   const auto& rows = static_cast<const arrow::Int64Array&>(*batch->column(0));
