@@ -34,11 +34,7 @@ absl::StatusOr<v1::DatasetSpec::Format> InputFormat(
 
 absl::Status SetImage(const PredictOptions& options, v1::DatasetSpec* spec) {
   spec->set_bad_rows(options.bad_rows);
-  if (options.image.empty()) {
-    if (options.bad_rows.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        "--bad-rows is for images: say with --image what their column holds");
-  }
+  if (options.image.empty()) return absl::OkStatus();
   v1::ImageSpec::Source source;
   if (!v1::ImageSpec::Source_Parse(absl::AsciiStrToUpper(options.image),
                                    &source)) {
@@ -93,6 +89,10 @@ absl::Status CheckOptions(const PredictOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--top-k ", options.top_k, ", --batch-size ", options.batch_size,
         " and --threads ", options.threads, " must all be at least 1"));
+  }
+  if (!options.bad_rows.empty() && options.image.empty()) {
+    return absl::InvalidArgumentError(
+        "--bad-rows is for images: say with --image what their column holds");
   }
   return absl::OkStatus();
 }

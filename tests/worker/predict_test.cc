@@ -153,13 +153,9 @@ TEST_F(PredictTest, ParquetHasARowForEachRecord) {
             "prediction: int64\n"
             "probability: float\n"
             "predictions: list<element: int64>\n"
-            "  child 0, element: int64\n"
             "probabilities: list<element: float>\n"
-            "  child 0, element: float\n"
             "fc2: fixed_size_list<element: float>[4]\n"
-            "  child 0, element: float\n"
-            "conv1: fixed_size_list<element: float>[512]\n"
-            "  child 0, element: float");
+            "conv1: fixed_size_list<element: float>[512]");
   const std::shared_ptr<arrow::RecordBatch> batch = Must(reader->Next());
   ASSERT_EQ(batch->num_rows(), kRecords);
   const auto& rows = static_cast<const arrow::Int64Array&>(*batch->column(0));
