@@ -200,7 +200,7 @@ def write_images(folder, values):
 
 def test_images_are_answered_as_their_pixels(programs, trained):
     """One of them broken: it is in its place, with an error."""
-    images, _ = make_records(40, seed=2)
+    images = make_records(RECORDS, seed=2)[0][:40]
     encoded = [png(image) for image in images]
     encoded[17] = encoded[17][:60]
     write_images(programs.folder, encoded)
@@ -265,7 +265,7 @@ def image_server():
 
 
 def test_images_behind_urls_are_fetched_within_bounds(programs, trained, image_server):
-    images, _ = make_records(40, seed=2)
+    images = make_records(RECORDS, seed=2)[0][:40]
     image_server.images = [png(image) for image in images]
     base = f"http://127.0.0.1:{image_server.server_port}/"
     names = [str(i) for i in range(40)]
@@ -351,7 +351,7 @@ def test_pushed_images_are_decoded(cluster, trained):
     spec.write_text(spec.read_text().replace("  part_records: 64\n", ""))
     cluster.ok("submit", spec, "--id", "serve", "--detach")
     cluster.wait_for_state("serve", "RUNNING")
-    images, _ = make_records(50, seed=2)
+    images = make_records(RECORDS, seed=2)[0][:50]
     encoded = pyarrow.table({"image": [png(image) for image in images]})
     expected = whole_file(cluster.programs)[:50]
     with tfd.Client(cluster.record()["address"]) as client:
