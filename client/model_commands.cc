@@ -60,6 +60,9 @@ struct PredictOptions {
   std::string label_column;
   std::string feature_columns;
   std::string format;
+  std::string outputs;
+  std::string image;
+  std::string bad_rows;
   int top_k = 1;
 };
 
@@ -90,6 +93,9 @@ absl::StatusOr<int> Predict(const CommandLine& line,
   add("--format", options.format);
   add("--label-column", options.label_column);
   add("--feature-columns", options.feature_columns);
+  add("--outputs", options.outputs);
+  add("--image", options.image);
+  add("--bad-rows", options.bad_rows);
   return RunProgram(context, std::move(child));
 }
 
@@ -106,7 +112,8 @@ void AddPredict(CLI::App* app, CommandLine* line) {
                    "a file of records, or a pattern with * for several")
       ->required();
   predict->add_option("-o,--output", options->output,
-                      "a .csv or .jsonl file; absent: CSV on standard output");
+                      "a .csv, .jsonl or .parquet file; absent: CSV on "
+                      "standard output");
   predict->add_option("--top-k", options->top_k, "labels per record")
       ->check(CLI::Range(1, 1000000));
   predict
@@ -120,6 +127,17 @@ void AddPredict(CLI::App* app, CommandLine* line) {
                       "not for idx: the column of true labels");
   predict->add_option("--feature-columns", options->feature_columns,
                       "not for idx: NAME,NAME,…; absent: all but the label");
+  predict->add_option("--outputs", options->outputs,
+                      "layers of the model whose outputs are written too: "
+                      "NAME,NAME,…");
+  predict
+      ->add_option("--image", options->image,
+                   "not for idx: the features are images, as bytes, path or "
+                   "url")
+      ->check(CLI::IsMember({"bytes", "path", "url"}));
+  predict->add_option("--bad-rows", options->bad_rows,
+                      "with --image: skip:N answers up to N images that cannot "
+                      "be read with an error; absent: fail");
   predict->add_option("--coordinator", line->coordinator, "its HOST:PORT");
   predict->footer(
       "Examples:\n  tfd predict runs/mnist t10k-images-idx3-ubyte -o p.csv\n"

@@ -8,6 +8,7 @@
 #include "common/status.h"
 #include "data/csv.h"
 #include "data/idx.h"
+#include "data/image_dataset.h"
 #include "data/pushed.h"
 #include "data/table_dataset.h"
 
@@ -43,11 +44,13 @@ void Batch::Resize(int64_t records, int64_t elements) {
   }
   size_ = records;
   elements_ = elements;
+  errors_.clear();
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(
     const v1::DatasetSpec& spec, const Preprocess& preprocess,
     const OpenOptions& options) {
+  if (spec.has_image()) return OpenImages(spec, preprocess, options);
   switch (spec.format()) {
     case v1::DatasetSpec::IDX:
       return OpenIdx(spec, preprocess, options);

@@ -21,6 +21,13 @@
 
 namespace tfd::data {
 
+// A record that could not be read, where the dataset may skip such.
+struct RowError {
+  // Its place in the batch.
+  int64_t row = 0;
+  std::string text;
+};
+
 // A batch: float32 features, one record after the other, and integer labels.
 // Its memory is aligned to 64 bytes and reused. Thread-compatible.
 class Batch {
@@ -44,6 +51,9 @@ class Batch {
   // size() labels; all 0 where the dataset has none.
   int64_t* labels() { return labels_.get(); }
   const int64_t* labels() const { return labels_.get(); }
+  // The records that could not be read, in their order; their features are 0.
+  std::vector<RowError>& errors() { return errors_; }
+  const std::vector<RowError>& errors() const { return errors_; }
 
   // Which batch it is, set by who plans it: the step it is for, counted over
   // all epochs; its epoch; its number in the epoch.
@@ -64,6 +74,7 @@ class Batch {
   size_t label_capacity_ = 0;
   std::unique_ptr<float[], Free> features_;
   std::unique_ptr<int64_t[], Free> labels_;
+  std::vector<RowError> errors_;
 };
 
 struct DatasetInfo {
@@ -96,7 +107,9 @@ class Dataset {
   virtual const DatasetInfo& info() const = 0;
 
   // Reads the records with these numbers, in this order, preprocessed. Numbers
-  // may repeat; one that is not below info().records is OutOfRange.
+  // may repeat; one that is not below info().records is OutOfRange. A record
+  // that cannot be read is an error, or, where the spec's bad_rows says so, one
+  // of out->errors().
   virtual absl::Status ReadBatch(absl::Span<const uint64_t> records,
                                  Batch* out) const = 0;
 
@@ -131,6 +144,9 @@ struct OpenOptions {
   // csv, parquet, tfrecord and compressed arrow files are held in memory, at
   // most this much.
   uint64_t max_memory_bytes = uint64_t{8} << 30;
+  // What a model takes, [channels, height, width], where it is known: what
+  // images become whose spec does not say.
+  std::vector<int64_t> record_shape;
 };
 
 // Opens what `spec` (with defaults filled in) describes. An empty dataset is

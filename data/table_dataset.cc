@@ -13,6 +13,7 @@
 #include "common/status.h"
 #include "common/units.h"
 #include "data/columns.h"
+#include "data/csv_file.h"
 #include "data/file_format.h"
 #include "data/file_pattern.h"
 #include "data/ipc_file.h"
@@ -163,6 +164,8 @@ absl::StatusOr<std::unique_ptr<Dataset>> TablesReader::Read(
 absl::StatusOr<std::unique_ptr<TableReader>> OpenTable(
     v1::DatasetSpec::Format format, const std::string& path) {
   switch (format) {
+    case v1::DatasetSpec::CSV:
+      return OpenCsvFile(path);
     case v1::DatasetSpec::PARQUET:
       return OpenParquet(path);
     case v1::DatasetSpec::ARROW:

@@ -11,7 +11,8 @@
 
 namespace tfd::data {
 
-// The file of one of the formats that are read as tables.
+// The file of one of the formats that are read as tables, csv among them, whose
+// columns have the types that their first rows seem to have.
 absl::StatusOr<std::unique_ptr<TableReader>> OpenTable(
     v1::DatasetSpec::Format format, const std::string& path);
 

@@ -16,6 +16,7 @@
 #include "data/dataset.h"
 #include "worker/job_data.h"
 #include "worker/model.h"
+#include "worker/predict_parts.h"
 #include "worker/trained_model.h"
 
 namespace tfd::worker {
@@ -33,6 +34,20 @@ absl::StatusOr<std::vector<v1::Partition>> NoPartitions(
     const std::string& dataset) {
   return absl::InternalError(
       absl::StrCat("the pushed dataset ", dataset, " cannot be checked ahead"));
+}
+
+// Looks at the first images, unless somebody else's server has them: that they
+// are what the spec says.
+absl::Status TryImages(const v1::DatasetSpec& spec,
+                       const data::Dataset& dataset) {
+  if (!spec.has_image() || spec.image().source() == v1::ImageSpec::URL) {
+    return absl::OkStatus();
+  }
+  std::vector<uint64_t> numbers(
+      std::min<uint64_t>(kTrialRecords, dataset.info().records));
+  std::iota(numbers.begin(), numbers.end(), uint64_t{0});
+  data::Batch batch;
+  return dataset.ReadBatch(numbers, &batch);
 }
 
 // One check after the other; collects everything that is wrong.
@@ -139,15 +154,19 @@ void Check::CheckPrediction() {
   const v1::PredictSpec& spec = spec_.predict();
   constexpr int kThreads = 1;
   const absl::StatusOr<TrainedModel> trained =
-      OpenTrainedModel(spec.model(), spec.top_k(), kThreads);
+      OpenTrainedModel(TrainedModelOptionsOf(spec, kThreads));
   if (!trained.ok()) return Add("predict.model", trained.status());
   result_.classes = trained->description.classes;
   Add("predict.labels",
       ReadLabelNames(spec.labels(), result_.classes).status());
+  if (spec.has_image()) {
+    Add("predict", PushedImages(spec.image(), trained->description).status());
+  }
   if (!spec.has_input()) return;
   data::OpenOptions open;
   open.name = "predict.input";
   open.labels = data::Labels::kIfAny;
+  open.record_shape = trained->description.input;
   const absl::StatusOr<std::unique_ptr<data::Dataset>> input =
       data::OpenDataset(spec.input(),
                         data::Preprocess(trained->description.preprocess),
@@ -155,6 +174,9 @@ void Check::CheckPrediction() {
   if (!input.ok()) return Add("predict.input", input.status());
   result_.records = static_cast<int64_t>((*input)->info().records);
   Add("predict.input", CheckRecordsFit(**input, trained->description.input));
+  Add("predict.input", TryImages(spec.input(), **input));
+  Add("predict.output",
+      CheckOutput(spec, trained->description, (*input)->info().records));
 }
 
 CheckResult Check::Run() {

@@ -188,8 +188,18 @@ int Run(int argc, char** argv, Interrupt* interrupt) {
       ->capture_default_str();
   predict
       ->add_option("--output", options.output,
-                   "FILE.csv, FILE.jsonl, or - for standard output")
+                   "FILE.csv, FILE.jsonl, FILE.parquet, or - for standard "
+                   "output")
       ->capture_default_str();
+  predict
+      ->add_option("--outputs", options.layers,
+                   "Layers whose outputs are written too, NAME,NAME,…")
+      ->delimiter(',');
+  predict->add_option("--image", options.image,
+                      "Not for idx: the features are images: bytes, path or "
+                      "url");
+  predict->add_option("--bad-rows", options.bad_rows,
+                      "With --image: fail, or skip:N");
   predict->add_option("--batch-size", options.batch_size, "Records at a time")
       ->capture_default_str();
   predict->add_option("--threads", options.threads, "Compute threads")

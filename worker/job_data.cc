@@ -51,7 +51,7 @@ OpenPartition FetchingFrom(const v1::Membership& membership,
   for (const v1::Member& member : membership.members()) {
     feeds[member.task()] = member.endpoint();
   }
-  data::FetchOptions fetch;
+  data::PartitionFetchOptions fetch;
   fetch.token = environment.token;
   fetch.folder = JoinPath(
       std::filesystem::path(environment.exit_file).parent_path().string(),
@@ -63,7 +63,7 @@ OpenPartition FetchingFrom(const v1::Membership& membership,
     if (feed == feeds.end() || feed->second.host_id() == net::HostId()) {
       return LocalFileSystem()->OpenForReading(partition.path());
     }
-    data::FetchOptions options = fetch;
+    data::PartitionFetchOptions options = fetch;
     TFD_ASSIGN_OR_RETURN(options.target, net::DialTarget(feed->second));
     return data::FetchPartition(dataset, partition, options);
   };

@@ -12,6 +12,7 @@
 #include <functional>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -23,6 +24,7 @@
 #include "common/status.h"
 #include "worker/models/definition.h"
 #include "worker/models/flat_module.h"
+#include "worker/models/layer_taps.h"
 #include "worker/models/script_module.h"
 #include "worker/torch_error.h"
 
@@ -97,6 +99,8 @@ double Scores::loss() const {
   return records == 0 ? 0 : loss_sum / static_cast<double>(records);
 }
 
+int64_t LayerOutput::width() const { return ShapeElements(shape); }
+
 void SetComputeThreads(int threads) {
   at::set_num_threads(threads);
   // A second call is refused by LibTorch with an exception; the number is the
@@ -122,11 +126,14 @@ struct Model::Impl {
   bool last_part = true;
   // Hold the hooks; a parameter itself does not hold its accumulator.
   std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;
+  std::optional<LayerTaps> taps;
 
   void SetTraining(bool on);
   void Seed(uint64_t seed);
-  absl::StatusOr<torch::Tensor> Outputs(const Records& records,
-                                        at::IntArrayRef input, int64_t classes);
+  // `layers` may be null; else it becomes what the taps give.
+  absl::StatusOr<torch::Tensor> Outputs(
+      const Records& records, at::IntArrayRef input, int64_t classes,
+      std::vector<torch::jit::IValue>* layers = nullptr);
 };
 
 // Runs when a parameter's gradient of a step has been added up. (The same hook
@@ -158,9 +165,9 @@ void Model::Impl::Seed(uint64_t seed) {
   generator.set_current_seed(seed);
 }
 
-absl::StatusOr<torch::Tensor> Model::Impl::Outputs(const Records& records,
-                                                   at::IntArrayRef input,
-                                                   int64_t classes) {
+absl::StatusOr<torch::Tensor> Model::Impl::Outputs(
+    const Records& records, at::IntArrayRef input, int64_t classes,
+    std::vector<torch::jit::IValue>* layers) {
   std::vector<int64_t> shape = {records.count};
   shape.insert(shape.end(), input.begin(), input.end());
   // With its optimisation the graph executor is 10 % slower here (and the
@@ -170,7 +177,14 @@ absl::StatusOr<torch::Tensor> Model::Impl::Outputs(const Records& records,
   torch::Tensor features =
       FromHost(records.features, shape, torch::kFloat32, device);
   if (features.dim() == 4 && channels_last) features = ChannelsLast(features);
-  const torch::jit::IValue result = module.forward({features});
+  torch::jit::IValue result;
+  if (layers != nullptr && taps.has_value()) {
+    *layers = taps->Run(module, features);
+    result = layers->front();
+    layers->erase(layers->begin());
+  } else {
+    result = module.forward({features});
+  }
   if (!result.isTensor()) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, " gives a ", result.tagKind(),
@@ -373,16 +387,64 @@ absl::Status Model::Score(const Records& records, Scores* scores) {
   });
 }
 
-absl::Status Model::Forward(const Records& records,
-                            std::vector<float>* outputs) {
+absl::Status Model::TapLayers(const std::vector<std::string>& names) {
+  layers_.clear();
+  impl_->taps.reset();
+  if (names.empty()) return absl::OkStatus();
+  return CatchTorch(absl::StrCat("tapping ", impl_->name), [&]() {
+    TFD_ASSIGN_OR_RETURN(impl_->taps, LayerTaps::Make(impl_->module, names));
+    impl_->SetTraining(false);
+    torch::NoGradGuard no_grad;
+    constexpr int64_t kTrialRecords = 2;
+    const std::vector<float> zeros(kTrialRecords * RecordElements());
+    std::vector<torch::jit::IValue> given;
+    TFD_RETURN_IF_ERROR(impl_
+                            ->Outputs({zeros.data(), nullptr, kTrialRecords},
+                                      input_, classes_, &given)
+                            .status());
+    for (size_t i = 0; i < names.size(); ++i) {
+      const torch::Tensor tensor = given[i].toTensor();
+      if (tensor.dim() < 1 || tensor.size(0) != kTrialRecords ||
+          tensor.numel() < kTrialRecords) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "the layer \"", names[i], "\" gives ",
+            ShapeText({tensor.sizes().data(), tensor.sizes().size()}), " for ",
+            kTrialRecords,
+            " records: an output of each record is wanted, [records, …]"));
+      }
+      layers_.push_back({names[i], tensor.sizes().slice(1).vec()});
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Model::Forward(const Records& records, std::vector<float>* outputs,
+                            std::vector<std::vector<float>>* layers) {
   return CatchTorch(absl::StrCat("asking ", impl_->name), [&] {
     impl_->SetTraining(false);
     torch::NoGradGuard no_grad;
+    std::vector<torch::jit::IValue> given;
     TFD_ASSIGN_OR_RETURN(const torch::Tensor tensor,
-                         impl_->Outputs(records, input_, classes_));
+                         impl_->Outputs(records, input_, classes_,
+                                        layers == nullptr ? nullptr : &given));
     const torch::Tensor host = tensor.to(torch::kCPU).contiguous();
     outputs->assign(host.data_ptr<float>(),
                     host.data_ptr<float>() + host.numel());
+    if (layers == nullptr) return absl::OkStatus();
+    layers->resize(given.size());
+    for (size_t i = 0; i < given.size(); ++i) {
+      const torch::Tensor layer =
+          given[i].toTensor().to(torch::kCPU, torch::kFloat32).contiguous();
+      if (layer.numel() != records.count * layers_[i].width()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("the layer \"", layers_[i].name, "\" gives ",
+                         layer.numel(), " numbers for ", records.count,
+                         " records, and gave ", layers_[i].width(),
+                         " for one before: its outputs must be of one size"));
+      }
+      (*layers)[i].assign(layer.data_ptr<float>(),
+                          layer.data_ptr<float>() + layer.numel());
+    }
     return absl::OkStatus();
   });
 }

@@ -44,6 +44,16 @@ struct Records {
   int64_t count = 0;
 };
 
+// A layer whose output is wanted beside the model's own.
+struct LayerOutput {
+  std::string name;
+  // Of one record.
+  std::vector<int64_t> shape;
+
+  // Numbers of one record: the product of the shape.
+  int64_t width() const;
+};
+
 // What a step tells while it goes on, on its thread.
 struct StepEvents {
   // The forward pass over a part of the records begins; its backward pass does.
@@ -116,8 +126,18 @@ class Model {
   // Adds the scores of these records, in evaluation mode.
   absl::Status Score(const Records& records, Scores* scores);
 
-  // count × classes() outputs (logits), in evaluation mode.
-  absl::Status Forward(const Records& records, std::vector<float>* outputs);
+  // From now on Forward also gives the outputs of these layers, by their names
+  // in PyTorch's named_modules. Tries it with records of zeros. InvalidArgument
+  // for a name that there is not, with those there are, and for a layer that
+  // does not give a tensor whose first dimension is the records'.
+  absl::Status TapLayers(const std::vector<std::string>& names);
+  // As they were given to TapLayers.
+  const std::vector<LayerOutput>& layers() const { return layers_; }
+
+  // count × classes() outputs (logits), in evaluation mode; into `layers`,
+  // unless it is null, for each of layers() count × width() numbers.
+  absl::Status Forward(const Records& records, std::vector<float>* outputs,
+                       std::vector<std::vector<float>>* layers = nullptr);
 
   // As torch.jit.load reads it, in evaluation mode.
   absl::StatusOr<std::string> Serialize();
@@ -132,6 +152,7 @@ class Model {
   std::unique_ptr<Impl> impl_;
   std::vector<int64_t> input_;
   int64_t classes_ = 0;
+  std::vector<LayerOutput> layers_;
 };
 
 }  // namespace tfd::worker

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/status.h"
@@ -14,7 +14,9 @@
 #include "data/batch_plan.h"
 #include "data/dataset.h"
 #include "data/file_format.h"
+#include "data/image_features.h"
 #include "data/prefetcher.h"
+#include "worker/batch_predictor.h"
 #include "worker/job_data.h"
 #include "worker/model.h"
 #include "worker/prediction_writer.h"
@@ -30,6 +32,21 @@ absl::StatusOr<v1::DatasetSpec::Format> InputFormat(
   return data::FormatOfName(options.input).value_or(v1::DatasetSpec::IDX);
 }
 
+absl::Status SetImage(const PredictOptions& options, v1::DatasetSpec* spec) {
+  spec->set_bad_rows(options.bad_rows);
+  if (options.image.empty()) return absl::OkStatus();
+  v1::ImageSpec::Source source;
+  if (!v1::ImageSpec::Source_Parse(absl::AsciiStrToUpper(options.image),
+                                   &source)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--image ", options.image,
+                     " is not known: a column of images holds bytes, path or "
+                     "url"));
+  }
+  spec->mutable_image()->set_source(source);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::DatasetSpec> InputSpec(const PredictOptions& options) {
   v1::DatasetSpec spec;
   TFD_ASSIGN_OR_RETURN(const v1::DatasetSpec::Format format,
@@ -40,6 +57,10 @@ absl::StatusOr<v1::DatasetSpec> InputSpec(const PredictOptions& options) {
   if (format == v1::DatasetSpec::IDX) {
     spec.set_features(options.input);
     spec.set_labels(options.labels);
+    if (!options.image.empty()) {
+      return absl::InvalidArgumentError(
+          "--image is for tables, and idx holds images that are decoded");
+    }
     if (columns) {
       return absl::InvalidArgumentError(
           "--label-column and --feature-columns are for tables; idx has no "
@@ -48,6 +69,7 @@ absl::StatusOr<v1::DatasetSpec> InputSpec(const PredictOptions& options) {
     return spec;
   }
   spec.set_path(options.input);
+  TFD_RETURN_IF_ERROR(SetImage(options, &spec));
   if (!options.label_column.empty()) {
     (*spec.mutable_columns())["label"] = options.label_column;
   }
@@ -68,6 +90,10 @@ absl::Status CheckOptions(const PredictOptions& options) {
         "--top-k ", options.top_k, ", --batch-size ", options.batch_size,
         " and --threads ", options.threads, " must all be at least 1"));
   }
+  if (!options.bad_rows.empty() && options.image.empty()) {
+    return absl::InvalidArgumentError(
+        "--bad-rows is for images: say with --image what their column holds");
+  }
   return absl::OkStatus();
 }
 
@@ -80,13 +106,14 @@ struct Subject {
 absl::StatusOr<Subject> Open(const PredictOptions& options) {
   TFD_RETURN_IF_ERROR(CheckOptions(options));
   TFD_ASSIGN_OR_RETURN(const v1::DatasetSpec spec, InputSpec(options));
-  TFD_ASSIGN_OR_RETURN(
-      TrainedModel trained,
-      OpenTrainedModel(options.model, options.top_k, options.threads));
+  TFD_ASSIGN_OR_RETURN(TrainedModel trained,
+                       OpenTrainedModel({options.model, options.top_k,
+                                         options.layers, options.threads}));
   const ModelDescription& description = trained.description;
   data::OpenOptions open;
   open.name = "input";
   open.labels = data::Labels::kIfAny;
+  open.record_shape = description.input;
   Subject subject;
   TFD_ASSIGN_OR_RETURN(
       subject.dataset,
@@ -113,8 +140,7 @@ std::string PredictSummary::ToText() const {
       absl::StrCat(FormatCount(records), " records in ",
                    tfd::FormatDuration(absl::Seconds(seconds)), " (",
                    FormatCount(static_cast<int64_t>(rate)), " records/s)");
-  if (accuracy) absl::StrAppendFormat(&text, ", accuracy %.4f", *accuracy);
-  return text;
+  return text + Remarks(accuracy, errors);
 }
 
 absl::StatusOr<PredictSummary> Predict(
@@ -124,6 +150,8 @@ absl::StatusOr<PredictSummary> Predict(
   TFD_ASSIGN_OR_RETURN(const Subject subject, Open(options));
   PredictionForm form;
   form.top_k = options.top_k;
+  form.layers = subject.model->layers();
+  form.errors = data::MaySkip(options.bad_rows);
   TFD_ASSIGN_OR_RETURN(const std::unique_ptr<PredictionWriter> writer,
                        PredictionWriter::Create(options.output, form));
   const data::DatasetInfo& info = subject.dataset->info();
@@ -134,32 +162,20 @@ absl::StatusOr<PredictSummary> Predict(
                        data::Prefetcher::Start(subject.dataset.get(), plan,
                                                data::PrefetcherOptions()));
   const absl::Time begin = absl::Now();
-  const auto classes = static_cast<size_t>(subject.model->classes());
-  std::vector<float> logits;
-  PredictSummary summary;
-  int64_t correct = 0;
+  BatchPredictor predictor(subject.model.get(), options.top_k);
   for (int64_t step = 0; step < plan.total_steps(); ++step) {
     TFD_RETURN_IF_ERROR(
-        progress(summary.records, static_cast<int64_t>(info.records)));
+        progress(predictor.records(), static_cast<int64_t>(info.records)));
     TFD_ASSIGN_OR_RETURN(const data::Batch* batch,
                          batches->Next(kReadPatience));
-    TFD_RETURN_IF_ERROR(subject.model->Forward(
-        {batch->features(), nullptr, batch->size()}, &logits));
-    for (int64_t i = 0; i < batch->size(); ++i) {
-      const std::vector<LabelProbability> top =
-          TopLabels(absl::MakeConstSpan(logits).subspan(i * classes, classes),
-                    options.top_k);
-      if (top[0].label == batch->labels()[i]) ++correct;
-      TFD_RETURN_IF_ERROR(writer->Add(top));
-    }
-    summary.records += batch->size();
+    TFD_RETURN_IF_ERROR(predictor.Add(*batch, writer.get()));
   }
   TFD_RETURN_IF_ERROR(writer->Finish());
+  PredictSummary summary;
+  summary.records = predictor.records();
   summary.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
-  if (info.has_labels && summary.records > 0) {
-    summary.accuracy =
-        static_cast<double>(correct) / static_cast<double>(summary.records);
-  }
+  summary.errors = predictor.errors();
+  summary.accuracy = predictor.Accuracy(info);
   return summary;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -24,7 +25,14 @@ struct PredictOptions {
   std::string label_column;
   // Not for idx: NAME,NAME,…; empty: all but the label.
   std::string feature_columns;
-  // FILE.csv, FILE.jsonl or "-".
+  // Not for idx: where features are images, what the column holds: bytes, path
+  // or url; empty: numbers.
+  std::string image;
+  // As the spec's: fail or skip:N; empty: fail.
+  std::string bad_rows;
+  // Layers whose outputs are written too.
+  std::vector<std::string> layers;
+  // FILE.csv, FILE.jsonl, FILE.parquet or "-".
   std::string output = "-";
   int64_t top_k = 1;
   int64_t batch_size = 256;
@@ -34,6 +42,8 @@ struct PredictOptions {
 struct PredictSummary {
   int64_t records = 0;
   double seconds = 0;
+  // Rows that could not be read, where bad_rows lets them pass.
+  int64_t errors = 0;
   // Where there were labels.
   std::optional<double> accuracy;
 

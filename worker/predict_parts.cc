@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,8 +18,10 @@
 #include "common/units.h"
 #include "data/batch_plan.h"
 #include "data/dataset.h"
+#include "data/image_features.h"
 #include "data/prefetcher.h"
 #include "spdlog/spdlog.h"
+#include "worker/batch_predictor.h"
 #include "worker/job_data.h"
 #include "worker/prediction_writer.h"
 #include "worker/trained_model.h"
@@ -26,10 +29,15 @@
 namespace tfd::worker {
 namespace {
 
+// Parts are of whole batches.
+int64_t StepsPerPart(const v1::PredictSpec& spec) {
+  const int64_t batch = spec.input().batch_size();
+  return (spec.part_records() + batch - 1) / batch;
+}
+
 // All that decides what is in the parts.
 std::string DescribeOutput(const v1::PredictSpec& spec,
-                           const ModelDescription& model, uint64_t records,
-                           int64_t part_records) {
+                           const ModelDescription& model, uint64_t records) {
   std::string input;
   google::protobuf::util::MessageToJsonString(spec.input(), &input).ok();
   nlohmann::ordered_json json;
@@ -38,25 +46,25 @@ std::string DescribeOutput(const v1::PredictSpec& spec,
                    {"step", model.step}};
   json["input"] = nlohmann::ordered_json::parse(input);
   json["records"] = records;
-  json["part_records"] = part_records;
+  json["part_records"] = StepsPerPart(spec) * spec.input().batch_size();
   json["format"] = v1::PredictSpec::Format_Name(spec.format());
   json["top_k"] = spec.top_k();
   json["labels"] = spec.labels();
+  if (spec.outputs_size() > 0) {
+    json["outputs"] =
+        std::vector<std::string>(spec.outputs().begin(), spec.outputs().end());
+  }
   return json.dump(2) + "\n";
 }
 
-// The folder is this job's, or one's with the same answers.
-absl::Status ClaimOutput(const Location& output,
-                         const std::string& description) {
-  TFD_RETURN_IF_ERROR(output.file_system->CreateFolder(output.path));
+// Whether what is in the folder is of that description; false where nothing is.
+absl::StatusOr<bool> IsOurs(const Location& output,
+                            const std::string& description) {
   const std::string path = JoinPath(output.path, kPredictionsFile);
   const absl::StatusOr<std::string> there = ReadFile(*output.file_system, path);
-  if (absl::IsNotFound(there.status())) {
-    // Each worker writes the same.
-    return WriteFileAtomically(*output.file_system, path, description);
-  }
+  if (absl::IsNotFound(there.status())) return false;
   if (!there.ok()) return there.status();
-  if (*there == description) return absl::OkStatus();
+  if (*there == description) return true;
   return absl::FailedPreconditionError(
       absl::StrCat(output.path,
                    " has the answers of another model, to other records, or in "
@@ -64,6 +72,18 @@ absl::Status ClaimOutput(const Location& output,
                    path,
                    " says of which): name another folder (--set "
                    "predict.output=FOLDER) or delete it"));
+}
+
+// The folder is this job's, or one's with the same answers.
+absl::Status ClaimOutput(const Location& output,
+                         const std::string& description) {
+  TFD_RETURN_IF_ERROR(output.file_system->CreateFolder(output.path));
+  TFD_ASSIGN_OR_RETURN(const bool ours, IsOurs(output, description));
+  // Each worker writes the same.
+  return ours ? absl::OkStatus()
+              : WriteFileAtomically(*output.file_system,
+                                    JoinPath(output.path, kPredictionsFile),
+                                    description);
 }
 
 class PartsRun {
@@ -92,34 +112,34 @@ class PartsRun {
       state_.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
       TFD_RETURN_IF_ERROR(progress_(state_));
     }
-    const std::string accuracy =
-        state_.accuracy ? absl::StrFormat(", accuracy %.4f", *state_.accuracy)
-                        : "";
     spdlog::info(
         "answered {} records in {}{}; {} of {} parts were there before",
         FormatCount(state_.done_records),
-        tfd::FormatDuration(absl::Now() - begin), accuracy, found,
-        state_.own_parts);
+        tfd::FormatDuration(absl::Now() - begin),
+        Remarks(predictor_->Accuracy(dataset_->info()), predictor_->errors()),
+        found, state_.own_parts);
     return absl::OkStatus();
   }
 
  private:
   absl::Status Open() {
     const v1::PredictSpec& spec = options_.spec;
-    TFD_ASSIGN_OR_RETURN(
-        model_, OpenTrainedModel(spec.model(), spec.top_k(), options_.threads));
+    TFD_ASSIGN_OR_RETURN(model_, OpenTrainedModel(TrainedModelOptionsOf(
+                                     spec, options_.threads)));
+    predictor_.emplace(model_.model.get(), spec.top_k());
     TFD_ASSIGN_OR_RETURN(
         names_, ReadLabelNames(spec.labels(), model_.description.classes));
     data::OpenOptions open;
     open.name = "predict.input";
     open.labels = data::Labels::kIfAny;
+    open.record_shape = model_.description.input;
     TFD_ASSIGN_OR_RETURN(
         dataset_, data::OpenDataset(
                       spec.input(),
                       data::Preprocess(model_.description.preprocess), open));
     TFD_RETURN_IF_ERROR(CheckRecordsFit(*dataset_, model_.description.input));
     const int64_t batch = spec.input().batch_size();
-    steps_per_part_ = (spec.part_records() + batch - 1) / batch;
+    steps_per_part_ = StepsPerPart(spec);
     state_.part_records = steps_per_part_ * batch;
     state_.records = static_cast<int64_t>(dataset_->info().records);
     state_.parts =
@@ -127,9 +147,8 @@ class PartsRun {
     TFD_ASSIGN_OR_RETURN(
         plan_, data::OnePassBatchPlan(dataset_->info().records, batch));
     TFD_ASSIGN_OR_RETURN(output_, ResolveUri(spec.output()));
-    return ClaimOutput(
-        output_, DescribeOutput(spec, model_.description,
-                                dataset_->info().records, state_.part_records));
+    return ClaimOutput(output_, DescribeOutput(spec, model_.description,
+                                               dataset_->info().records));
   }
 
   // Batches from the part's first on; those of the part before are followed by
@@ -154,27 +173,16 @@ class PartsRun {
     form.top_k = options_.spec.top_k();
     form.first_row = part * state_.part_records;
     form.names = names_;
+    form.layers = model_.model->layers();
+    form.errors = data::MaySkip(options_.spec.input().bad_rows());
     TFD_ASSIGN_OR_RETURN(const std::unique_ptr<PredictionWriter> writer,
                          PredictionWriter::Create(path, form));
-    const auto classes = static_cast<size_t>(model_.model->classes());
     for (; next_step_ < end_step; ++next_step_) {
       TFD_RETURN_IF_ERROR(progress_(state_));
       TFD_ASSIGN_OR_RETURN(const data::Batch* batch,
                            batches_->Next(kReadPatience));
-      TFD_RETURN_IF_ERROR(model_.model->Forward(
-          {batch->features(), nullptr, batch->size()}, &logits_));
-      for (int64_t i = 0; i < batch->size(); ++i) {
-        const std::vector<LabelProbability> top = TopLabels(
-            absl::MakeConstSpan(logits_).subspan(i * classes, classes),
-            form.top_k);
-        if (top[0].label == batch->labels()[i]) ++correct_;
-        TFD_RETURN_IF_ERROR(writer->Add(top));
-      }
-      state_.done_records += batch->size();
-    }
-    if (dataset_->info().has_labels) {
-      state_.accuracy = static_cast<double>(correct_) /
-                        static_cast<double>(state_.done_records);
+      TFD_RETURN_IF_ERROR(predictor_->Add(*batch, writer.get()));
+      state_.done_records = predictor_->records();
     }
     return writer->Finish();
   }
@@ -182,6 +190,7 @@ class PartsRun {
   const PartsOptions& options_;
   const std::function<absl::Status(const PartsProgress&)>& progress_;
   TrainedModel model_;
+  std::optional<BatchPredictor> predictor_;
   std::vector<std::string> names_;
   std::unique_ptr<data::Dataset> dataset_;
   Location output_ = {nullptr, ""};
@@ -189,16 +198,22 @@ class PartsRun {
   int64_t steps_per_part_ = 0;
   std::unique_ptr<data::Prefetcher> batches_;
   int64_t next_step_ = 0;
-  std::vector<float> logits_;
-  int64_t correct_ = 0;
   PartsProgress state_;
 };
 
 }  // namespace
 
 std::string PartName(int64_t part, v1::PredictSpec::Format format) {
-  return absl::StrFormat("part-%05d.%s", part,
-                         format == v1::PredictSpec::CSV ? "csv" : "jsonl");
+  const char* ending = "jsonl";
+  if (format == v1::PredictSpec::CSV) ending = "csv";
+  if (format == v1::PredictSpec::PARQUET) ending = "parquet";
+  return absl::StrFormat("part-%05d.%s", part, ending);
+}
+
+absl::Status CheckOutput(const v1::PredictSpec& spec,
+                         const ModelDescription& model, uint64_t records) {
+  TFD_ASSIGN_OR_RETURN(const Location output, ResolveUri(spec.output()));
+  return IsOurs(output, DescribeOutput(spec, model, records)).status();
 }
 
 absl::Status PredictParts(

@@ -7,11 +7,11 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "tfd/v1/job_spec.pb.h"
+#include "worker/model_file.h"
 
 namespace tfd::worker {
 
@@ -40,9 +40,13 @@ struct PartsProgress {
   // Computed by this run.
   int64_t done_records = 0;
   double seconds = 0;
-  // Where the input has labels, of what this run computed.
-  std::optional<double> accuracy;
 };
+
+// Whose answers are in the folder that the spec says: this job's, of a job with
+// the same answers, or nobody's yet. FailedPrecondition where they are others.
+// `records` are the input's.
+absl::Status CheckOutput(const v1::PredictSpec& spec,
+                         const ModelDescription& model, uint64_t records);
 
 // `progress` is called before the first part, after each, and now and then in
 // between; what else than OK it says ends the run.

@@ -5,11 +5,14 @@
 #include <arrow/ipc/dictionary.h>
 #include <arrow/ipc/message.h>
 #include <arrow/ipc/reader.h>
+#include <arrow/record_batch.h>
 #include <arrow/type.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -27,8 +30,8 @@
 #include "data/feed/stream_calls.h"
 #include "data/preprocess.h"
 #include "data/record_schema.h"
+#include "worker/batch_predictor.h"
 #include "worker/prediction_batch.h"
-#include "worker/prediction_writer.h"
 
 namespace tfd::worker {
 namespace {
@@ -42,9 +45,11 @@ constexpr absl::Duration kAnswerPatience = absl::Minutes(1);
 // What a call needs to be answered, kept for its next batch.
 struct Workspace {
   std::vector<float> features;
-  std::vector<float> logits;
-  std::vector<std::vector<LabelProbability>> answers;
+  BatchOutputs outputs;
 };
+
+// Writes the features of a row, preprocessed.
+using ReadRow = std::function<absl::Status(int64_t row, float* to)>;
 
 // The one model of the process and what is done to features before it.
 class Answerer {
@@ -52,6 +57,7 @@ class Answerer {
   Answerer(const PredictServiceOptions& options, TrainedModel trained)
       : options_(options),
         description_(std::move(trained.description)),
+        layers_(trained.model->layers()),
         model_(std::move(trained.model)) {}
 
   const PredictServiceOptions& options() const { return options_; }
@@ -59,9 +65,7 @@ class Answerer {
   absl::Status CheckWidth(const data::RowWidths& widths) const {
     const int64_t given =
         std::accumulate(widths.begin(), widths.end(), int64_t{0});
-    const int64_t wanted =
-        std::accumulate(description_.input.begin(), description_.input.end(),
-                        int64_t{1}, std::multiplies<int64_t>());
+    const int64_t wanted = RecordElements();
     if (given == wanted) return absl::OkStatus();
     return absl::InvalidArgumentError(
         absl::StrCat("a row has ", given, " numbers, and the model takes ",
@@ -69,60 +73,68 @@ class Answerer {
                      "]): send only the columns of features"));
   }
 
-  // The most probable labels of each row, into work->answers.
-  absl::Status Answer(const data::RecordRows& rows, Workspace* work) {
-    work->answers.clear();
-    for (int64_t begin = 0; begin < rows.rows; begin += options_.batch_size) {
-      TFD_RETURN_IF_ERROR(AnswerSome(
-          rows, begin, std::min(rows.rows, begin + options_.batch_size), work));
+  // The columns of all answers.
+  PredictionForm Form() const {
+    PredictionForm form;
+    form.top_k = options_.top_k;
+    form.names = options_.names;
+    form.layers = layers_;
+    return form;
+  }
+
+  // What is done to features of this type.
+  data::AffineTransform Transform(data::Dtype dtype) const {
+    return data::AffineTransform(
+        data::Preprocess(description_.preprocess).Resolve(dtype));
+  }
+
+  // An answer for each row, in their order.
+  absl::Status Answer(int64_t rows, const ReadRow& read, Workspace* work,
+                      PredictionEncoder* answers) {
+    for (int64_t begin = 0; begin < rows; begin += options_.batch_size) {
+      TFD_RETURN_IF_ERROR(
+          AnswerSome(begin, std::min(rows, begin + options_.batch_size), read,
+                     work, answers));
     }
     return absl::OkStatus();
   }
 
  private:
-  absl::Status AnswerSome(const data::RecordRows& rows, int64_t begin,
-                          int64_t end, Workspace* work) {
-    std::vector<data::AffineTransform> transforms;
-    int64_t elements = 0;
-    const data::Preprocess preprocess(description_.preprocess);
-    for (const data::ColumnView& column : rows.features) {
-      transforms.emplace_back(preprocess.Resolve(column.dtype));
-      elements += column.width;
-    }
+  absl::Status AnswerSome(int64_t begin, int64_t end, const ReadRow& read,
+                          Workspace* work, PredictionEncoder* answers) {
+    const int64_t elements = RecordElements();
     work->features.resize((end - begin) * elements);
     float* to = work->features.data();
-    for (int64_t row = begin; row < end; ++row) {
-      for (size_t i = 0; i < rows.features.size(); ++i) {
-        const data::ColumnView& column = rows.features[i];
-        transforms[i].Apply(
-            column.dtype,
-            column.base + row * column.width * data::SizeBytes(column.dtype),
-            column.width, to);
-        to += column.width;
-      }
+    for (int64_t row = begin; row < end; ++row, to += elements) {
+      TFD_RETURN_IF_ERROR(read(row, to));
     }
     {
       absl::MutexLock lock(&mutex_);
-      TFD_RETURN_IF_ERROR(model_->Forward(
-          {work->features.data(), nullptr, end - begin}, &work->logits));
+      TFD_RETURN_IF_ERROR(
+          model_->Forward({work->features.data(), nullptr, end - begin},
+                          &work->outputs.logits, &work->outputs.layers));
     }
-    const auto classes = static_cast<size_t>(description_.classes);
     for (int64_t i = 0; i < end - begin; ++i) {
-      work->answers.push_back(TopLabels(
-          absl::MakeConstSpan(work->logits).subspan(i * classes, classes),
-          options_.top_k));
+      TFD_RETURN_IF_ERROR(answers->Add(PredictionOf(
+          work->outputs, description_.classes, layers_, i, options_.top_k)));
     }
     return absl::OkStatus();
   }
 
+  int64_t RecordElements() const {
+    return std::accumulate(description_.input.begin(), description_.input.end(),
+                           int64_t{1}, std::multiplies<int64_t>());
+  }
+
   const PredictServiceOptions options_;
   const ModelDescription description_;
+  const std::vector<LayerOutput> layers_;
   absl::Mutex mutex_;
   const std::unique_ptr<Model> model_ ABSL_PT_GUARDED_BY(mutex_);
 };
 
-// The names of all columns of a schema message.
-absl::StatusOr<data::ColumnNames> AllColumns(
+// A schema message.
+absl::StatusOr<std::shared_ptr<arrow::Schema>> ReadSchema(
     const std::shared_ptr<arrow::Buffer>& header) {
   const auto damaged = [](const arrow::Status& status) {
     return absl::InvalidArgumentError(
@@ -137,18 +149,27 @@ absl::StatusOr<data::ColumnNames> AllColumns(
   arrow::ipc::DictionaryMemo dictionaries;
   auto schema = arrow::ipc::ReadSchema(**message, &dictionaries);
   if (!schema.ok()) return damaged(schema.status());
-  return data::ColumnNames{(*schema)->field_names(), ""};
+  return *std::move(schema);
+}
+
+absl::Status CheckImageColumn(const arrow::Schema& schema) {
+  if (schema.num_fields() == 1 &&
+      data::IsBytesOrText(*schema.field(0)->type())) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the job answers images: send one column of them, binary, and not {",
+      schema.ToString(), "}"));
 }
 
 // One call, on its thread.
 class ExchangeSession {
  public:
   ExchangeSession(Answerer* answerer, data::PutStream* stream)
-      : answerer_(answerer),
-        stream_(stream),
-        encoder_(answerer->options().top_k, &answerer->options().names) {}
+      : answerer_(answerer), stream_(stream) {}
 
   absl::Status Run() {
+    TFD_ASSIGN_OR_RETURN(encoder_, PredictionEncoder::Make(answerer_->Form()));
     bool first = true;
     while (true) {
       grpc::ByteBuffer message;
@@ -191,12 +212,19 @@ class ExchangeSession {
   }
 
   absl::Status TakeSchema(const data::FlightData& data) {
-    TFD_ASSIGN_OR_RETURN(const data::ColumnNames columns,
-                         AllColumns(data.header));
+    TFD_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::Schema> columns,
+                         ReadSchema(data.header));
+    data::ColumnNames features;
+    if (answerer_->options().image) {
+      // No features: a batch comes as it is.
+      TFD_RETURN_IF_ERROR(CheckImageColumn(*columns));
+    } else {
+      features.features = columns->field_names();
+    }
     TFD_ASSIGN_OR_RETURN(data::RecordSchema schema,
-                         data::RecordSchema::Make(data.header, columns));
+                         data::RecordSchema::Make(data.header, features));
     schema_ = std::make_unique<data::RecordSchema>(std::move(schema));
-    TFD_ASSIGN_OR_RETURN(const grpc::ByteBuffer answer, encoder_.Schema());
+    TFD_ASSIGN_OR_RETURN(const grpc::ByteBuffer answer, encoder_->Schema());
     return Send(answer);
   }
 
@@ -205,15 +233,47 @@ class ExchangeSession {
     TFD_ASSIGN_OR_RETURN(
         const data::RecordRows rows,
         schema_->Decode(data.header, data.body, rows_, kAnyLabel, &widths_));
-    if (rows.rows > 0) {
-      TFD_RETURN_IF_ERROR(answerer_->CheckWidth(widths_));
-    }
-    TFD_RETURN_IF_ERROR(Annotate(answerer_->Answer(rows, &work_),
-                                 absl::StrCat("rows from ", rows_, " on")));
+    TFD_RETURN_IF_ERROR(Annotate(
+        answerer_->options().image ? AnswerImages(rows) : AnswerNumbers(rows),
+        absl::StrCat("rows from ", rows_, " on")));
     rows_ += rows.rows;
-    TFD_ASSIGN_OR_RETURN(const grpc::ByteBuffer answer,
-                         encoder_.Batch(work_.answers));
+    TFD_ASSIGN_OR_RETURN(const grpc::ByteBuffer answer, encoder_->TakeBatch());
     return Send(answer);
+  }
+
+  absl::Status AnswerNumbers(const data::RecordRows& rows) {
+    if (rows.rows > 0) TFD_RETURN_IF_ERROR(answerer_->CheckWidth(widths_));
+    std::vector<data::AffineTransform> transforms;
+    for (const data::ColumnView& column : rows.features) {
+      transforms.push_back(answerer_->Transform(column.dtype));
+    }
+    const auto read = [&](int64_t row, float* to) {
+      for (size_t i = 0; i < rows.features.size(); ++i) {
+        const data::ColumnView& column = rows.features[i];
+        transforms[i].Apply(
+            column.dtype,
+            column.base + row * column.width * data::SizeBytes(column.dtype),
+            column.width, to);
+        to += column.width;
+      }
+      return absl::OkStatus();
+    };
+    return answerer_->Answer(rows.rows, read, &work_, &*encoder_);
+  }
+
+  absl::Status AnswerImages(const data::RecordRows& rows) {
+    const std::shared_ptr<arrow::Array> images = rows.owner->column(0);
+    const data::AffineTransform transform =
+        answerer_->Transform(data::Dtype::kUint8);
+    const auto read = [&](int64_t row, float* to) {
+      const auto image = data::BytesAt(*images, row);
+      return Annotate(image.ok()
+                          ? data::ReadImage(*image, *answerer_->options().image,
+                                            transform, to)
+                          : image.status(),
+                      absl::StrCat("row ", rows_ + row));
+    };
+    return answerer_->Answer(rows.rows, read, &work_, &*encoder_);
   }
 
   absl::Status Send(const grpc::ByteBuffer& message) {
@@ -228,7 +288,8 @@ class ExchangeSession {
 
   Answerer* const answerer_;
   data::PutStream* const stream_;
-  const PredictionEncoder encoder_;
+  // Set when it runs.
+  std::optional<PredictionEncoder> encoder_;
   data::FlightDataReader reader_;
   std::unique_ptr<data::RecordSchema> schema_;
   data::RowWidths widths_;

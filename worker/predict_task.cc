@@ -69,7 +69,7 @@ class PredictTask {
   absl::Status Serve() {
     TFD_ASSIGN_OR_RETURN(
         TrainedModel model,
-        OpenTrainedModel(spec_.model(), spec_.top_k(), environment_.Threads()));
+        OpenTrainedModel(TrainedModelOptionsOf(spec_, environment_.Threads())));
     PredictServiceOptions options;
     options.job = environment_.job;
     options.token = environment_.feed_token;
@@ -77,6 +77,10 @@ class PredictTask {
     TFD_ASSIGN_OR_RETURN(
         options.names,
         ReadLabelNames(spec_.labels(), model.description.classes));
+    if (spec_.has_image()) {
+      TFD_ASSIGN_OR_RETURN(options.image,
+                           PushedImages(spec_.image(), model.description));
+    }
     service_ = MakePredictService(options, std::move(model));
     net::ServerOptions server;
     server.max_message_bytes = kMaxExchangeMessageBytes;

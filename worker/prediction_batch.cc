@@ -1,14 +1,10 @@
 #include "worker/prediction_batch.h"
 
-#include <arrow/array/builder_binary.h>
-#include <arrow/array/builder_nested.h>
-#include <arrow/array/builder_primitive.h>
 #include <arrow/buffer.h>
 #include <arrow/ipc/dictionary.h>
 #include <arrow/ipc/options.h>
 #include <arrow/ipc/writer.h>
 #include <arrow/record_batch.h>
-#include <arrow/table_builder.h>
 #include <arrow/type.h>
 #include <grpcpp/support/slice.h>
 
@@ -23,18 +19,6 @@ namespace {
 
 // Arrow pads every buffer of a body to this.
 constexpr size_t kBodyAlignment = 8;
-
-std::shared_ptr<arrow::Schema> SchemaFor(bool lists, bool named) {
-  const auto label = named ? arrow::utf8() : arrow::int64();
-  arrow::FieldVector fields = {arrow::field("prediction", label),
-                               arrow::field("probability", arrow::float32())};
-  if (lists) {
-    fields.push_back(arrow::field("predictions", arrow::list(label)));
-    fields.push_back(
-        arrow::field("probabilities", arrow::list(arrow::float32())));
-  }
-  return arrow::schema(std::move(fields));
-}
 
 grpc::ByteBuffer ToMessage(const arrow::ipc::IpcPayload& payload) {
   arrow::flight::protocol::FlightData data;
@@ -51,90 +35,30 @@ grpc::ByteBuffer ToMessage(const arrow::ipc::IpcPayload& payload) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
-// Appends labels as the column has them.
-class LabelAppender {
- public:
-  LabelAppender(const std::vector<std::string>* names,
-                arrow::ArrayBuilder* builder)
-      : names_(names), builder_(builder) {}
-
-  arrow::Status Append(int64_t label) {
-    if (names_->empty()) {
-      return static_cast<arrow::Int64Builder*>(builder_)->Append(label);
-    }
-    return static_cast<arrow::StringBuilder*>(builder_)->Append(
-        (*names_)[label]);
-  }
-
- private:
-  const std::vector<std::string>* const names_;
-  arrow::ArrayBuilder* const builder_;
-};
-
-arrow::Status AppendAll(
-    const std::vector<std::vector<LabelProbability>>& answers,
-    const std::vector<std::string>* names, arrow::RecordBatchBuilder* batch) {
-  LabelAppender first(names, batch->GetField(0));
-  auto* probability = batch->GetFieldAs<arrow::FloatBuilder>(1);
-  for (const std::vector<LabelProbability>& top : answers) {
-    ARROW_RETURN_NOT_OK(first.Append(top[0].label));
-    ARROW_RETURN_NOT_OK(
-        probability->Append(static_cast<float>(top[0].probability)));
-  }
-  if (batch->num_fields() == 2) return arrow::Status::OK();
-  auto* labels = batch->GetFieldAs<arrow::ListBuilder>(2);
-  auto* probabilities = batch->GetFieldAs<arrow::ListBuilder>(3);
-  LabelAppender one(names, labels->value_builder());
-  auto* of_one =
-      static_cast<arrow::FloatBuilder*>(probabilities->value_builder());
-  for (const std::vector<LabelProbability>& top : answers) {
-    ARROW_RETURN_NOT_OK(labels->Append());
-    ARROW_RETURN_NOT_OK(probabilities->Append());
-    for (const LabelProbability& candidate : top) {
-      ARROW_RETURN_NOT_OK(one.Append(candidate.label));
-      ARROW_RETURN_NOT_OK(
-          of_one->Append(static_cast<float>(candidate.probability)));
-    }
-  }
-  return arrow::Status::OK();
-}
-
-arrow::Result<std::shared_ptr<arrow::RecordBatch>> MakeBatch(
-    const std::vector<std::vector<LabelProbability>>& answers,
-    const std::vector<std::string>* names,
-    const std::shared_ptr<arrow::Schema>& schema) {
-  ARROW_ASSIGN_OR_RAISE(
-      const std::unique_ptr<arrow::RecordBatchBuilder> builder,
-      arrow::RecordBatchBuilder::Make(schema, arrow::default_memory_pool()));
-  ARROW_RETURN_NOT_OK(AppendAll(answers, names, builder.get()));
-  return builder->Flush();
-}
-
 }  // namespace
 
-PredictionEncoder::PredictionEncoder(int64_t top_k,
-                                     const std::vector<std::string>* names)
-    : lists_(top_k > 1),
-      names_(names),
-      schema_(SchemaFor(lists_, !names->empty())) {}
-
-PredictionEncoder::~PredictionEncoder() = default;
+absl::StatusOr<PredictionEncoder> PredictionEncoder::Make(
+    const PredictionForm& form) {
+  TFD_ASSIGN_OR_RETURN(std::unique_ptr<PredictionTable> table,
+                       PredictionTable::Make(form, TableFor::kAnswer));
+  return PredictionEncoder(std::move(table));
+}
 
 absl::StatusOr<grpc::ByteBuffer> PredictionEncoder::Schema() const {
   arrow::ipc::IpcPayload payload;
-  const arrow::ipc::DictionaryFieldMapper mapper(*schema_);
+  const arrow::ipc::DictionaryFieldMapper mapper(*table_->schema());
   TFD_RETURN_IF_ERROR(data::FromArrow(arrow::ipc::GetSchemaPayload(
-      *schema_, arrow::ipc::IpcWriteOptions::Defaults(), mapper, &payload)));
+      *table_->schema(), arrow::ipc::IpcWriteOptions::Defaults(), mapper,
+      &payload)));
   return ToMessage(payload);
 }
 
-absl::StatusOr<grpc::ByteBuffer> PredictionEncoder::Batch(
-    const std::vector<std::vector<LabelProbability>>& answers) const {
-  const auto batch = MakeBatch(answers, names_, schema_);
-  TFD_RETURN_IF_ERROR(data::FromArrow(batch.status()));
+absl::StatusOr<grpc::ByteBuffer> PredictionEncoder::TakeBatch() {
+  TFD_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::RecordBatch> batch,
+                       table_->Take());
   arrow::ipc::IpcPayload payload;
   TFD_RETURN_IF_ERROR(data::FromArrow(arrow::ipc::GetRecordBatchPayload(
-      **batch, arrow::ipc::IpcWriteOptions::Defaults(), &payload)));
+      *batch, arrow::ipc::IpcWriteOptions::Defaults(), &payload)));
   return ToMessage(payload);
 }
 

@@ -4,37 +4,33 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
-#include <cstdint>
 #include <memory>
-#include <string>
-#include <vector>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "worker/prediction_writer.h"
-
-namespace arrow {
-class Schema;
-}
+#include "worker/prediction.h"
+#include "worker/prediction_table.h"
 
 namespace tfd::worker {
 
-// The columns: see predict_service.h. Immutable, thread-safe.
+// The columns: see predict_service.h. Of one call: thread-compatible.
 class PredictionEncoder {
  public:
-  // `names` is not owned; empty: labels are numbers.
-  PredictionEncoder(int64_t top_k, const std::vector<std::string>* names);
-  ~PredictionEncoder();
+  static absl::StatusOr<PredictionEncoder> Make(const PredictionForm& form);
 
   // FlightData messages.
   absl::StatusOr<grpc::ByteBuffer> Schema() const;
-  // A row for each answer; each has as many labels as the others.
-  absl::StatusOr<grpc::ByteBuffer> Batch(
-      const std::vector<std::vector<LabelProbability>>& answers) const;
+  // The answer to the next row.
+  absl::Status Add(const Prediction& answer) { return table_->Add(answer); }
+  // A row for each answer that was added since the last batch.
+  absl::StatusOr<grpc::ByteBuffer> TakeBatch();
 
  private:
-  const bool lists_;
-  const std::vector<std::string>* const names_;
-  const std::shared_ptr<arrow::Schema> schema_;
+  explicit PredictionEncoder(std::unique_ptr<PredictionTable> table)
+      : table_(std::move(table)) {}
+
+  std::unique_ptr<PredictionTable> table_;
 };
 
 }  // namespace tfd::worker

@@ -5,28 +5,51 @@
 #include "absl/strings/str_split.h"
 #include "common/fs/file_system.h"
 #include "common/status.h"
+#include "worker/models/definition.h"
 
 namespace tfd::worker {
 
-absl::StatusOr<TrainedModel> OpenTrainedModel(const std::string& path,
-                                              int64_t top_k, int threads) {
-  TFD_ASSIGN_OR_RETURN(const Location place, FindExport(path));
+TrainedModelOptions TrainedModelOptionsOf(const v1::PredictSpec& spec,
+                                          int threads) {
+  TrainedModelOptions options;
+  options.path = spec.model();
+  options.top_k = spec.top_k();
+  options.layers.assign(spec.outputs().begin(), spec.outputs().end());
+  options.threads = threads;
+  return options;
+}
+
+absl::StatusOr<TrainedModel> OpenTrainedModel(
+    const TrainedModelOptions& options) {
+  TFD_ASSIGN_OR_RETURN(const Location place, FindExport(options.path));
   const std::string file = JoinPath(place.path, kModelFile);
   TFD_ASSIGN_OR_RETURN(const std::string text,
                        ReadFile(*place.file_system, file));
   TrainedModel trained;
   TFD_ASSIGN_OR_RETURN(trained.description, ParseModelDescription(text, file));
-  if (top_k > trained.description.classes) {
+  if (options.top_k > trained.description.classes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("top_k is ", top_k, ", and the model has ",
+        absl::StrCat("top_k is ", options.top_k, ", and the model has ",
                      trained.description.classes, " classes"));
   }
-  SetComputeThreads(threads);
+  SetComputeThreads(options.threads);
   TFD_ASSIGN_OR_RETURN(
       trained.model, Model::LoadExport(JoinPath(place.path, kScriptFile),
                                        trained.description.input,
                                        trained.description.classes, Device()));
+  TFD_RETURN_IF_ERROR(
+      Annotate(trained.model->TapLayers(options.layers), "outputs"));
   return trained;
+}
+
+absl::StatusOr<data::ImageForm> PushedImages(const v1::ImageSpec& spec,
+                                             const ModelDescription& model) {
+  TFD_ASSIGN_OR_RETURN(data::ImageForm form,
+                       data::ImageFormOf(spec, model.input));
+  if (form.elements() == ShapeElements(model.input)) return form;
+  return absl::InvalidArgumentError(
+      absl::StrCat("image: images become ", ShapeText(form.shape()),
+                   ", and the model takes ", ShapeText(model.input)));
 }
 
 absl::StatusOr<std::vector<std::string>> ReadLabelNames(const std::string& path,

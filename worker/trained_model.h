@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "data/image_features.h"
+#include "tfd/v1/job_spec.pb.h"
 #include "worker/model.h"
 #include "worker/model_file.h"
 
@@ -18,10 +20,28 @@ struct TrainedModel {
   std::unique_ptr<Model> model;
 };
 
-// `path` as FindExport takes it. Sets the threads of LibTorch in this process.
-// InvalidArgument where `top_k` is more than the model has classes.
-absl::StatusOr<TrainedModel> OpenTrainedModel(const std::string& path,
-                                              int64_t top_k, int threads);
+struct TrainedModelOptions {
+  // As FindExport takes it.
+  std::string path;
+  int64_t top_k = 1;
+  // Layers whose outputs are wanted, see Model::TapLayers.
+  std::vector<std::string> layers;
+  int threads = 1;
+};
+
+// What a job's spec says.
+TrainedModelOptions TrainedModelOptionsOf(const v1::PredictSpec& spec,
+                                          int threads);
+
+// Sets the threads of LibTorch in this process. InvalidArgument where top_k is
+// more than the model has classes, or there is no such layer.
+absl::StatusOr<TrainedModel> OpenTrainedModel(
+    const TrainedModelOptions& options);
+
+// What the images of the spec become for this model; InvalidArgument where it
+// takes others.
+absl::StatusOr<data::ImageForm> PushedImages(const v1::ImageSpec& spec,
+                                             const ModelDescription& model);
 
 // The names of labels in a text file, one a line; none where `path` is empty.
 // InvalidArgument where there are not as many as `classes`.

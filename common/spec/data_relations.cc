@@ -13,6 +13,9 @@ using v1::DatasetSpec;
 
 constexpr char kFeaturesColumn[] = "features";
 constexpr char kLabelColumn[] = "label";
+constexpr char kFail[] = "fail";
+constexpr int kGrey = 1;
+constexpr int kColour = 3;
 
 bool HasColumns(DatasetSpec::Format format) {
   switch (format) {
@@ -63,6 +66,26 @@ void CheckColumns(const DatasetSpec& dataset, const std::string& path,
   need(kLabelColumn);
 }
 
+// Datasets that a model learns from or is judged by.
+void CheckLabels(const DatasetSpec& dataset, const std::string& path,
+                 Reporter* reporter) {
+  if (dataset.format() == DatasetSpec::IDX && dataset.labels().empty()) {
+    reporter->Report(path + ".labels", "is required: text", {path + ".format"});
+  }
+  if (dataset.bad_rows() != kFail && !dataset.bad_rows().empty()) {
+    reporter->Report(path + ".bad_rows",
+                     "is only for predict.input, whose answers say which rows "
+                     "were bad: a model learns from all rows, so take the bad "
+                     "ones out");
+  }
+  if (!dataset.has_image()) return;
+  if (!dataset.image().has_height() && !dataset.image().has_width()) {
+    reporter->Report(path + ".image",
+                     "needs the size that images are brought to: write "
+                     "{height: 224, width: 224} with the numbers wanted");
+  }
+}
+
 void CheckGlobalBatch(const v1::JobSpec& spec, Reporter* reporter) {
   const DatasetSpec& train = spec.data().train();
   const int workers = spec.tasks().worker().count();
@@ -106,6 +129,8 @@ void CheckDatasets(const v1::JobSpec& spec, Reporter* reporter) {
        {std::make_pair(&train, "data.train"),
         std::make_pair(&validation, "data.validation")}) {
     if (HasColumns(dataset->format())) CheckColumns(*dataset, path, reporter);
+    CheckLabels(*dataset, path, reporter);
+    CheckImages(*dataset, path, reporter);
   }
 }
 
@@ -176,6 +201,34 @@ void CheckPreprocess(const v1::JobSpec& spec, Reporter* reporter) {
 }
 
 }  // namespace
+
+void CheckImage(const v1::ImageSpec& image, const std::string& path,
+                Reporter* reporter) {
+  if (image.has_channels() && image.channels() != kGrey &&
+      image.channels() != kColour) {
+    reporter->Report(path + ".channels",
+                     absl::StrCat(image.channels(),
+                                  " is not allowed: it must be 1 (grey) or 3 "
+                                  "(red, green, blue)"));
+  }
+  if (image.has_height() != image.has_width()) {
+    reporter->Report(
+        absl::StrCat(path, ".", image.has_height() ? "width" : "height"),
+        "is missing: height and width are given together, or both left to the "
+        "model");
+  }
+}
+
+void CheckImages(const DatasetSpec& dataset, const std::string& path,
+                 Reporter* reporter) {
+  if (dataset.has_image()) {
+    CheckImage(dataset.image(), path + ".image", reporter);
+  } else if (!dataset.bad_rows().empty() && dataset.bad_rows() != kFail) {
+    reporter->Report(path + ".bad_rows",
+                     "is for images: say with image what the column holds, or "
+                     "remove it");
+  }
+}
 
 void CheckDataRelations(const v1::JobSpec& spec, Reporter* reporter) {
   CheckDatasets(spec, reporter);

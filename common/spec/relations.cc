@@ -313,6 +313,46 @@ void CheckExchange(const v1::JobSpec& spec, Reporter* reporter) {
   }
 }
 
+void CheckOutputs(const v1::PredictSpec& predict, Reporter* reporter) {
+  for (int i = 0; i < predict.outputs_size(); ++i) {
+    const std::string field = absl::StrCat("predict.outputs[", i, "]");
+    const auto same = [&](int other) {
+      return predict.outputs(other) == predict.outputs(i);
+    };
+    if (predict.outputs(i).empty()) {
+      reporter->Report(field, "is empty: write the name of a layer");
+    }
+    for (int before = 0; before < i; ++before) {
+      if (!same(before)) continue;
+      reporter->Report(field, absl::StrCat("\"", predict.outputs(i),
+                                           "\" is there twice; remove one"));
+      break;
+    }
+  }
+  if (predict.outputs_size() > 0 && predict.format() == v1::PredictSpec::CSV) {
+    reporter->Report("predict.outputs",
+                     "are lists of numbers, which csv does not have: write "
+                     "format: jsonl or parquet",
+                     {"predict.format"});
+  }
+}
+
+// Of who pushes: a path or a URL would have this machine read for them.
+void CheckPushedImages(const v1::PredictSpec& predict, Reporter* reporter) {
+  if (predict.has_input()) {
+    reporter->Report("predict.image",
+                     "is for rows that are pushed: write it into input, as "
+                     "predict.input.image");
+    return;
+  }
+  if (predict.image().source() != v1::ImageSpec::BYTES) {
+    reporter->Report("predict.image.source",
+                     "is bytes where rows are pushed: a worker opens no paths "
+                     "and URLs for who pushes them");
+  }
+  CheckImage(predict.image(), "predict.image", reporter);
+}
+
 void CheckPredict(const v1::JobSpec& spec, Reporter* reporter) {
   const v1::PredictSpec& predict = spec.predict();
   const v1::TasksSpec& tasks = spec.tasks();
@@ -331,6 +371,11 @@ void CheckPredict(const v1::JobSpec& spec, Reporter* reporter) {
                      "pushed is for training: leave input out, and push to the "
                      "workers what they are to answer (docs/predict.md)");
   }
+  if (predict.has_input()) {
+    CheckImages(predict.input(), "predict.input", reporter);
+  }
+  CheckOutputs(predict, reporter);
+  if (predict.has_image()) CheckPushedImages(predict, reporter);
   if (tasks.has_ps() || tasks.has_evaluator()) {
     reporter->Report(tasks.has_ps() ? "tasks.ps" : "tasks.evaluator",
                      "is for training: workers are all that predict needs; "

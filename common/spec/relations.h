@@ -23,6 +23,13 @@ void CheckRelations(const v1::JobSpec& spec, Reporter* reporter);
 // The part of that which is about `data`.
 void CheckDataRelations(const v1::JobSpec& spec, Reporter* reporter);
 
+// What an image spec says, wherever it stands: at `path`.
+void CheckImage(const v1::ImageSpec& image, const std::string& path,
+                Reporter* reporter);
+// What a dataset says of images and bad rows.
+void CheckImages(const v1::DatasetSpec& dataset, const std::string& path,
+                 Reporter* reporter);
+
 }  // namespace tfd::spec
 
 #endif  // TFD_COMMON_SPEC_RELATIONS_H_

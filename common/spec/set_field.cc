@@ -156,7 +156,11 @@ class Assignment {
   std::optional<YamlNode> Value(const FieldDescriptor* field,
                                 const std::string& path) {
     if (value_.empty()) return YamlNode{};
-    if (IsPlainText(field, value_)) {
+    // All of a list, and not one of its texts.
+    const bool is_list = field->is_repeated() && !field->is_map() &&
+                         !absl::EndsWith(path, "]") &&
+                         absl::StartsWith(value_, "[");
+    if (!is_list && IsPlainText(field, value_)) {
       YamlNode node;
       node.kind = YamlNode::Kind::kScalar;
       node.scalar = std::string(value_);

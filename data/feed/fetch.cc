@@ -32,7 +32,8 @@ absl::Status AppendMessage(const flight::FlightData& data, WritableFile& file) {
   return file.Append(data.data_body().data(), data.data_body().size());
 }
 
-absl::Status FetchOnce(const std::string& ticket, const FetchOptions& options,
+absl::Status FetchOnce(const std::string& ticket,
+                       const PartitionFetchOptions& options,
                        WritableFile& file) {
   const auto stub = flight::FlightService::NewStub(net::Dial(options.target));
   grpc::ClientContext context;
@@ -57,7 +58,7 @@ absl::Status FetchOnce(const std::string& ticket, const FetchOptions& options,
 
 absl::StatusOr<std::unique_ptr<RandomAccessFile>> FetchPartition(
     const std::string& dataset, const v1::Partition& partition,
-    const FetchOptions& options) {
+    const PartitionFetchOptions& options) {
   FileSystem& files = *LocalFileSystem();
   TFD_RETURN_IF_ERROR(files.CreateFolder(options.folder));
   const std::string path =

@@ -12,7 +12,7 @@
 
 namespace tfd::data {
 
-struct FetchOptions {
+struct PartitionFetchOptions {
   // The feed, as net::Dial takes it, and what it asks for.
   std::string target;
   std::string token;
@@ -28,7 +28,7 @@ struct FetchOptions {
 // closed, also by a kill.
 absl::StatusOr<std::unique_ptr<RandomAccessFile>> FetchPartition(
     const std::string& dataset, const v1::Partition& partition,
-    const FetchOptions& options);
+    const PartitionFetchOptions& options);
 
 }  // namespace tfd::data
 

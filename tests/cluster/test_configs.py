@@ -11,7 +11,7 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 NAMES = sorted(
     path.stem
     for path in CONFIGS.glob("*.yaml")
-    if path.stem not in ("mnist", "pushed", "predict", "serve")
+    if path.stem not in ("mnist", "pushed", "predict", "predict-images", "serve")
 )
 
 

@@ -17,3 +17,10 @@ def test_mnist_reaches_99_percent(programs):
     assert result.returncode == 0, result.stderr
     job = json.loads(result.stdout)
     assert job["metrics"]["validation_accuracy"] >= 0.99
+    # Five pairs for each image that a list names.
+    result = programs.tfd("run", REPOSITORY / "configs" / "predict-images.yaml")
+    assert result.returncode == 0, result.stderr
+    part = programs.folder / "runs" / "predict-images" / "part-00000.jsonl"
+    rows = [json.loads(line)["predictions"] for line in part.read_text().splitlines()]
+    assert [len(row) for row in rows] == [5] * 5
+    assert [row[0]["label"] for row in rows] == [0, 1, 2, 4, 7]

@@ -1,13 +1,16 @@
 """Jobs that answer records: files in parts, and rows that are pushed."""
 
+import http.server
 import json
 import pathlib
+import struct
 import threading
+import zlib
 
 import numpy
 import pyarrow
 import pytest
-from pyarrow import flight
+from pyarrow import flight, parquet
 
 import tfd
 from processes import wait_for
@@ -109,7 +112,8 @@ def test_answers_of_another_model_are_not_mixed_in(programs, trained, spec_file)
     result = programs.tfd("run", spec_file(seed=2, stop="{epochs: 1}"), "--overwrite")
     assert result.returncode == 0, result.stderr
     result = programs.tfd("run", spec)
-    assert result.returncode == 1
+    assert result.returncode == 2  # before anything has started
+    assert "predict.output: " in result.stderr
     assert "has the answers of another model" in result.stderr
 
 
@@ -140,10 +144,175 @@ def test_what_does_not_fit_is_said_before_anything_starts(programs, trained):
     assert "top_k is 5, and the model has 4 classes" in result.stderr
 
 
+def test_parquet_with_outputs_of_layers(programs, trained):
+    """fc2 is the last layer, so that its outputs are the model's."""
+    spec = predict_spec(
+        programs.folder,
+        input="{format: idx, features: data/test-features, batch_size: 32}",
+        format="parquet",
+        top_k=2,
+        outputs="[fc1, fc2]",
+    )
+    result = programs.tfd("run", spec)
+    assert result.returncode == 0, result.stderr
+    parts = sorted((programs.folder / "answers").glob("part-*.parquet"))
+    assert len(parts) == 8
+    table = pyarrow.concat_tables(map(parquet.read_table, parts))
+    expected = whole_file(programs)
+    assert table["row"].to_pylist() == list(range(RECORDS))
+    assert table["prediction"].to_pylist() == [
+        row["predictions"][0]["label"] for row in expected
+    ]
+    assert all(len(labels.as_py()) == 2 for labels in table["predictions"])
+    logits = numpy.array(table["fc2"].to_pylist())
+    assert logits.shape == (RECORDS, 4)
+    assert list(logits.argmax(axis=1)) == table["prediction"].to_pylist()
+    assert pyarrow.types.is_fixed_size_list(table.schema.field("fc1").type)
+    result = programs.tfd("run", spec, "--set", "predict.outputs=[fc9]")
+    assert result.returncode == 2
+    assert 'there is no layer "fc9"; there are fc1, fc2' in result.stderr
+
+
+def png(image):
+    """A grey image as a PNG file."""
+
+    def chunk(kind, data):
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    rows = b"".join(b"\0" + row.tobytes() for row in image)
+    header = struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def image_spec(folder, image, **changes):
+    source = f"{{format: parquet, path: images.parquet, batch_size: 16, {image}}}"
+    return predict_spec(folder, input=source, part_records=16, **changes)
+
+
+def write_images(folder, values):
+    column = pyarrow.array(values)
+    parquet.write_table(pyarrow.table({"image": column}), folder / "images.parquet")
+
+
+def test_images_are_answered_as_their_pixels(programs, trained):
+    """One of them broken: it is in its place, with an error."""
+    images = make_records(RECORDS, seed=2)[0][:40]
+    encoded = [png(image) for image in images]
+    encoded[17] = encoded[17][:60]
+    write_images(programs.folder, encoded)
+    result = programs.tfd("run", image_spec(programs.folder, "image: bytes"))
+    assert result.returncode == 1
+    assert 'row 17, column "image": the PNG image is damaged' in result.stderr
+    spec = image_spec(programs.folder, "image: bytes, bad_rows: skip:1", output="more")
+    result = programs.tfd("run", spec)
+    assert result.returncode == 0, result.stderr
+    found = answers(programs.folder / "more")
+    assert "it ends too early" in found[17]["error"]
+    expected = whole_file(programs)[:40]
+    del found[17], expected[17]
+    assert_same(found, expected)
+
+
+class ImageServer(http.server.BaseHTTPRequestHandler):
+    """/NUMBER is an image; /large never ends; /silent says nothing."""
+
+    def do_GET(self):
+        name = self.path[1:]
+        if name == "silent":
+            self.server.silence.wait(60)
+        elif name == "moved":
+            self.send_response(302)
+            self.send_header("Location", "/0")
+            self.end_headers()
+        elif name == "away":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/hostname")
+            self.end_headers()
+        elif name == "large":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+            except OSError:
+                pass  # The client has had enough.
+        elif name.isdigit():
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.server.images[int(name)])
+        else:
+            self.send_error(404)
+
+    def log_message(self, *arguments):
+        pass
+
+
+class ImageServers(http.server.ThreadingHTTPServer):
+    request_queue_size = 64  # all that one worker asks for at a time
+
+
+@pytest.fixture
+def image_server():
+    server = ImageServers(("127.0.0.1", 0), ImageServer)
+    server.silence = threading.Event()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.silence.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_images_behind_urls_are_fetched_within_bounds(programs, trained, image_server):
+    images = make_records(RECORDS, seed=2)[0][:40]
+    image_server.images = [png(image) for image in images]
+    base = f"http://127.0.0.1:{image_server.server_port}/"
+    names = [str(i) for i in range(40)]
+    bad = {
+        9: ("large", "it is larger than 64"),
+        20: ("none", "HTTP status 404"),
+        21: ("away", "fetching it"),
+    }
+    for row, (name, _) in bad.items():
+        names[row] = name
+    names[0] = "moved"
+    write_images(programs.folder, [base + name for name in names])
+    spec = image_spec(
+        programs.folder,
+        "image: {source: url, timeout: 1m, max_bytes: 64KiB}, bad_rows: skip:3",
+    )
+    result = programs.tfd("run", spec)
+    assert result.returncode == 0, result.stderr
+    found = answers(programs.folder / "answers")
+    expected = whole_file(programs)[:40]
+    assert [row["row"] for row in found] == list(range(40))
+    for row, (name, text) in bad.items():
+        assert f'row {row}, column "image", "{base}{name}": ' in found[row]["error"]
+        assert text in found[row]["error"]
+    for row in sorted(bad, reverse=True):
+        del found[row], expected[row]
+    assert_same(found, expected)
+    # Who says nothing is not waited for.
+    write_images(programs.folder, [base + "silent"])
+    image = "image: {source: url, timeout: 100ms}"
+    result = programs.tfd("run", image_spec(programs.folder, image, output="none"))
+    assert result.returncode == 1
+    assert f'"{base}silent": it was not there after' in result.stderr
+
+
 @pytest.fixture
 def serving(cluster, trained):
     """A job that answers what is pushed to its two workers."""
-    spec = predict_spec(pathlib.Path(cluster.programs.folder), input="", output="")
+    spec = predict_spec(
+        pathlib.Path(cluster.programs.folder), input="", output="", outputs="[fc2]"
+    )
     spec.write_text(spec.read_text().replace("  part_records: 64\n", ""))
     cluster.ok("submit", spec, "--id", "serve", "--detach")
     cluster.wait_for_state("serve", "RUNNING")
@@ -160,6 +329,10 @@ def test_pushed_rows_are_answered_in_their_order(serving):
             assert list(found["prediction"]) == [
                 row["predictions"][0]["label"] for row in expected[:rows]
             ]
+        logits = numpy.stack(client.predict("serve", {"image": images})["fc2"])
+        assert list(logits.argmax(axis=1)) == [
+            row["predictions"][0]["label"] for row in expected
+        ]
         # As floats, and in two columns.
         halves = images.reshape(RECORDS, 2, -1).astype(numpy.float64)
         found = client.predict(
@@ -205,6 +378,27 @@ def test_a_stream_of_batches_is_answered_in_their_order(serving):
     narrow = pyarrow.RecordBatch.from_arrays([pixels.slice(0, 4)], names=["image"])
     with pytest.raises(tfd.InvalidError, match="a row has 1 numbers"):
         list(predict.stream(source, 0, iter([narrow]), 30))
+
+
+def test_pushed_images_are_decoded(cluster, trained):
+    spec = predict_spec(
+        pathlib.Path(cluster.programs.folder), input="", output="", image="bytes"
+    )
+    spec.write_text(spec.read_text().replace("  part_records: 64\n", ""))
+    cluster.ok("submit", spec, "--id", "serve", "--detach")
+    cluster.wait_for_state("serve", "RUNNING")
+    images = make_records(RECORDS, seed=2)[0][:50]
+    encoded = pyarrow.table({"image": [png(image) for image in images]})
+    expected = whole_file(cluster.programs)[:50]
+    with tfd.Client(cluster.record()["address"]) as client:
+        found = client.predict("serve", encoded)
+        assert list(found["prediction"]) == [
+            row["predictions"][0]["label"] for row in expected
+        ]
+        with pytest.raises(tfd.InvalidError, match="neither a JPEG nor a PNG"):
+            client.predict("serve", pyarrow.table({"image": [b"GIF89a"]}))
+        with pytest.raises(tfd.InvalidError, match="send one column of them"):
+            client.predict("serve", {"image": images})
 
 
 def test_any_flight_client_can_ask(serving):

@@ -97,12 +97,18 @@ def test_a_stream_is_trained_on_as_it_comes(cluster, submit, client, mnist):
     assert "SegmentsRetired" in cluster.ok("events", "stream")
 
 
+@pytest.mark.parametrize("sync", ["bsp", "ssp", "async"])
 def test_a_full_spool_holds_a_stream_back_and_loses_nothing(
-    cluster, submit, client, mnist
+    cluster, submit, client, mnist, sync
 ):
     # All of the rows are 11 times as large.
     limit = 4 << 20
-    submit("small", f"stream: true, spool_bytes: {limit}", checkpoint="{every_steps: 4}")
+    submit(
+        "small",
+        f"stream: true, spool_bytes: {limit}",
+        checkpoint="{every_steps: 4}",
+        strategy=f"{{sync: {sync}}}",
+    )
     spool = cluster.programs.folder / ".local/state/tfd/up/spool"
     largest = 0
     with client.stream("small") as stream:
@@ -116,7 +122,8 @@ def test_a_full_spool_holds_a_stream_back_and_loses_nothing(
 
 
 def test_what_is_sealed_is_trained_on_before_the_commit(cluster, submit, mnist):
-    submit("sealed", "publish: seal", stop="{epochs: 2}")
+    tasks = "{worker: {count: 2}, evaluator: {count: 1}}"
+    submit("sealed", "publish: seal", stop="{epochs: 2}", tasks=tasks)
     producer = Producer(
         "sealed", "train", "me", coordinator=cluster.record()["address"]
     )

@@ -1,18 +1,23 @@
 #include "worker/predict.h"
 
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "absl/strings/str_split.h"
 #include "common/fs/file_system.h"
 #include "common/testing/temp_folder.h"
+#include "data/parquet_file.h"
 #include "tests/worker/worker_testing.h"
 #include "worker/exporter.h"
 #include "worker/job_data.h"
-#include "worker/prediction_writer.h"
+#include "worker/prediction.h"
 
 namespace tfd::worker {
 namespace {
@@ -137,6 +142,50 @@ TEST_F(PredictTest, CsvTakesTheSamePreprocessingAndNamesTheLabelColumn) {
               HasSubstr(absl::StrCat("0,", expected[0].label, ",")));
 }
 
+TEST_F(PredictTest, ParquetHasARowForEachRecord) {
+  options_.top_k = 2;
+  options_.layers = {"fc2", "conv1"};
+  options_.output = folder_ / "out.parquet";
+  ASSERT_EQ(Must(Predict(options_, GoOn)).records, kRecords);
+  const auto reader = Must(data::OpenParquet(options_.output));
+  EXPECT_EQ(reader->schema()->ToString(),
+            "row: int64 not null\n"
+            "prediction: int64\n"
+            "probability: float\n"
+            "predictions: list<element: int64>\n"
+            "probabilities: list<element: float>\n"
+            "fc2: fixed_size_list<element: float>[4]\n"
+            "conv1: fixed_size_list<element: float>[512]");
+  const std::shared_ptr<arrow::RecordBatch> batch = Must(reader->Next());
+  ASSERT_EQ(batch->num_rows(), kRecords);
+  const auto& rows = static_cast<const arrow::Int64Array&>(*batch->column(0));
+  const auto& labels = static_cast<const arrow::Int64Array&>(*batch->column(1));
+  for (int64_t row = 0; row < kRecords; ++row) {
+    EXPECT_EQ(rows.Value(row), row);
+    EXPECT_EQ(labels.Value(row), Expected(row, 1)[0].label);
+  }
+  // The last layer's output is the model's.
+  const auto& layer =
+      static_cast<const arrow::FixedSizeListArray&>(*batch->column(5));
+  const auto& logits = static_cast<const arrow::FloatArray&>(*layer.values());
+  const auto top =
+      TopLabels({logits.raw_values() + layer.value_offset(7), 4}, 1);
+  EXPECT_EQ(top[0].label, labels.Value(7));
+}
+
+TEST_F(PredictTest, OutputsOfLayersStandBesideThePredictions) {
+  options_.layers = {"fc2"};
+  options_.output = folder_ / "out.jsonl";
+  ASSERT_EQ(Must(Predict(options_, GoOn)).records, kRecords);
+  const nlohmann::json row = nlohmann::json::parse(LinesOf(options_.output)[3]);
+  const auto logits = row["outputs"]["fc2"].get<std::vector<float>>();
+  ASSERT_EQ(logits.size(), 4u);
+  const LabelProbability top = TopLabels(logits, 1)[0];
+  EXPECT_EQ(row["predictions"][0]["label"], top.label);
+  EXPECT_NEAR(row["predictions"][0]["probability"].get<double>(),
+              top.probability, 1e-5);
+}
+
 TEST_F(PredictTest, NothingIsWrittenWhenItIsInterrupted) {
   const absl::Status status =
       Predict(options_, [](int64_t done, int64_t) {
@@ -153,8 +202,17 @@ TEST_F(PredictTest, WhatDoesNotFitIsRefusedInWords) {
   options_.top_k = 9;
   EXPECT_THAT(message(), AllOf(HasSubstr("9"), HasSubstr("4 classes")));
   options_.top_k = 1;
-  options_.output = folder_ / "out.parquet";
+  options_.output = folder_ / "out.txt";
   EXPECT_THAT(message(), HasSubstr(".jsonl"));
+  options_.output = folder_ / "out.csv";
+  options_.layers = {"fc1"};
+  EXPECT_THAT(message(), HasSubstr("which CSV does not have"));
+  options_.layers = {"fd1"};
+  EXPECT_THAT(message(), HasSubstr("there is no layer \"fd1\"; there are fc1"));
+  options_.layers.clear();
+  options_.bad_rows = "skip:1";
+  EXPECT_THAT(message(), HasSubstr("--image"));
+  options_.bad_rows.clear();
   options_.output = folder_ / "out.csv";
   options_.format = "tsv";
   EXPECT_THAT(message(), HasSubstr("tsv"));

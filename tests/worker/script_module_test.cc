@@ -180,5 +180,73 @@ TEST_F(ScriptModuleTest, WhatTheModelRaisesIsPassedOnAsItsLastLine) {
   EXPECT_EQ(message.find('\n'), std::string::npos) << message;
 }
 
+torch::jit::Module Child(const char* name, const char* source) {
+  torch::jit::Module module(name);
+  module.register_attribute("training", c10::BoolType::get(), true);
+  module.define(source);
+  return module;
+}
+
+class LayerTapTest : public ScriptModuleTest {
+ protected:
+  // Calls in calls, a layer whose output is written into afterwards, and one in
+  // a branch.
+  LayerTapTest() {
+    module_.register_module(
+        "scale", Child("Scale", "def forward(self, x):\n    return x * 2\n"));
+    torch::jit::Module block("Block");
+    block.register_attribute("training", c10::BoolType::get(), true);
+    block.register_module(
+        "0", Child("Inner", "def forward(self, x):\n    return x + 1\n"));
+    block.define(
+        "def both(self, x):\n    return getattr(self, \"0\").forward(x)\n");
+    block.define("def forward(self, x):\n    return self.both(x) * 10\n");
+    module_.register_module("block", block);
+    module_.register_module(
+        "maybe", Child("Maybe", "def forward(self, x):\n    return x * 3\n"));
+    module_.define(
+        "def forward(self, x):\n"
+        "    y = self.scale.forward(x)\n"
+        "    y.add_(100)\n"
+        "    y = self.block.forward(y)\n"
+        "    if bool(torch.sum(y) > 0):\n"
+        "        y = self.maybe.forward(y)\n"
+        "    return torch.linear(y, self.weight)\n");
+    module_.save(folder_ / "net.pt");
+    model_ = Must(Model::LoadExport(folder_ / "net.pt", {3}, 2, Device()));
+  }
+
+  std::unique_ptr<Model> model_;
+  std::vector<float> outputs_;
+  std::vector<std::vector<float>> layers_;
+};
+
+TEST_F(LayerTapTest, GiveWhatTheLayersGave) {
+  ASSERT_TRUE(model_->TapLayers({"block.0", "scale", "block"}).ok());
+  EXPECT_THAT(model_->layers()[0].shape, ElementsAre(3));
+  ASSERT_TRUE(
+      model_->Forward({features_, nullptr, 2}, &outputs_, &layers_).ok());
+  EXPECT_THAT(layers_[0], ElementsAre(103, 105, 107, 109, 111, 113));
+  EXPECT_THAT(layers_[1], ElementsAre(2, 4, 6, 8, 10, 12));
+  EXPECT_THAT(layers_[2], ElementsAre(1030, 1050, 1070, 1090, 1110, 1130));
+  EXPECT_THAT(outputs_, ElementsAre(9450, 9450, 9990, 9990));
+  // The same without them.
+  ASSERT_TRUE(model_->TapLayers({}).ok());
+  std::vector<float> again;
+  ASSERT_TRUE(model_->Forward({features_, nullptr, 2}, &again).ok());
+  EXPECT_EQ(again, outputs_);
+}
+
+TEST_F(LayerTapTest, AnUnknownLayerIsRefusedWithThoseThereAre) {
+  for (const char* name : {"maybe", "blok.0"}) {
+    EXPECT_THAT(
+        std::string(model_->TapLayers({name}).message()),
+        ::testing::AllOf(HasSubstr(absl::StrCat("no layer \"", name, "\"")),
+                         HasSubstr("block.0"), HasSubstr("scale")));
+  }
+  EXPECT_THAT(std::string(model_->TapLayers({"blok.0"}).message()),
+              HasSubstr("there are block.0, "));
+}
+
 }  // namespace
 }  // namespace tfd::worker

@@ -72,6 +72,14 @@ TEST(SetFieldTest, ReplacesAListOrOneElementOrAppends) {
   EXPECT_EQ(spec.data().preprocess(1).normalise().std(), 3);
 }
 
+TEST(SetFieldTest, AListOfTextsIsYamlAndOneOfThemIsNot) {
+  v1::JobSpec spec;
+  EXPECT_THAT(Set("predict.outputs=[fc1, features.3]", &spec), IsEmpty());
+  EXPECT_THAT(spec.predict().outputs(), ElementsAre("fc1", "features.3"));
+  EXPECT_THAT(Set("predict.outputs[1]=a: b", &spec), IsEmpty());
+  EXPECT_THAT(spec.predict().outputs(), ElementsAre("fc1", "a: b"));
+}
+
 TEST(SetFieldTest, ReplacesAddsAndRemovesAnEntryOfAMap) {
   v1::JobSpec spec = Example();
   EXPECT_THAT(Set("data.train.columns.label=z", &spec), IsEmpty());

@@ -80,7 +80,7 @@ class FetchTest : public ::testing::Test {
   std::string path_;
   std::unique_ptr<FeedService> service_;
   std::unique_ptr<net::Server> server_;
-  FetchOptions fetch_;
+  PartitionFetchOptions fetch_;
 };
 
 TEST_F(FetchTest, APartitionComesByteForByteAndLeavesNoFile) {

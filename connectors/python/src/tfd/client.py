@@ -283,8 +283,9 @@ class Client:
         """What a job that serves a model (`predict: {model: …}`, docs/predict.md)
         answers to rows: a row for each, in their order, with the columns
         `prediction` and `probability` and, where the job says top_k, `predictions`
-        and `probabilities`. `columns` are those with features; without them all
-        are. Rows go straight to the job's workers, a share to each."""
+        and `probabilities`, and a list for each of the job's `outputs`. `columns` are
+        those with features; without them all are. Rows go straight to the job's
+        workers, a share to each."""
         answers = self.predict_table(job, data, columns=columns, timeout=timeout)
         return answers.to_pandas()
 
