@@ -17,6 +17,8 @@ final class WriteOptions implements Serializable {
   private static final List<String> NAMES =
       List.of(
           "coordinator", "token", "job", "dataset", "spec", "producer", "batchBytes", "timeout");
+  // Of a streaming query: Spark hands its own option on.
+  private static final String CHECKPOINT = "checkpointLocation";
   private static final long SMALLEST_BATCH = 1 << 10;
   // A feed takes messages of 64 MiB; a batch may be longer than asked for by one row.
   private static final long LARGEST_BATCH = 32 << 20;
@@ -58,6 +60,9 @@ final class WriteOptions implements Serializable {
     Map<String, String> given = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
     for (Map.Entry<String, String> option : options.entrySet()) {
       String name = option.getKey();
+      if (name.equalsIgnoreCase(CHECKPOINT)) {
+        continue;
+      }
       if (NAMES.stream().noneMatch(name::equalsIgnoreCase)) {
         throw new TfdException(unknown(name));
       }
