@@ -17,8 +17,8 @@ final class WriteOptions implements Serializable {
   private static final List<String> NAMES =
       List.of(
           "coordinator", "token", "job", "dataset", "spec", "producer", "batchBytes", "timeout");
-  // Spark's own, which it passes on from a streaming query.
-  private static final String CHECKPOINT_LOCATION = "checkpointLocation";
+  // Of a streaming query: Spark hands its own option on.
+  private static final String CHECKPOINT = "checkpointLocation";
   private static final long SMALLEST_BATCH = 1 << 10;
   // A feed takes messages of 64 MiB; a batch may be longer than asked for by one row.
   private static final long LARGEST_BATCH = 32 << 20;
@@ -60,7 +60,7 @@ final class WriteOptions implements Serializable {
     Map<String, String> given = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
     for (Map.Entry<String, String> option : options.entrySet()) {
       String name = option.getKey();
-      if (name.equalsIgnoreCase(CHECKPOINT_LOCATION)) {
+      if (name.equalsIgnoreCase(CHECKPOINT)) {
         continue;
       }
       if (NAMES.stream().noneMatch(name::equalsIgnoreCase)) {

@@ -33,8 +33,7 @@ class JobViewTest {
                 + " 'message': 'exit code 1', 'exit': {'last_lines': ['loss is NaN', 'bye']}}}");
     assertTrue(job.hasEnded());
     assertFalse(job.hasSucceeded());
-    assertEquals(
-        "worker/1 failed: exit code 1; its last lines: loss is NaN / bye", job.cause());
+    assertEquals("worker/1 failed: exit code 1; its last lines: loss is NaN / bye", job.cause());
     // Where no task did.
     assertEquals("no node is left", of("{'reason': 'no node is left'}").cause());
   }

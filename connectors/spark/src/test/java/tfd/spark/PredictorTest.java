@@ -12,8 +12,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.arrow.flight.CallStatus;
+import org.apache.arrow.memory.BufferAllocator;
+import org.apache.arrow.memory.RootAllocator;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
+import org.apache.spark.sql.catalyst.expressions.GenericInternalRow;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructType;
 import org.junit.jupiter.api.AfterEach;
@@ -140,6 +143,23 @@ class PredictorTest {
         never.notifyAll();
       }
     }
+  }
+
+  @Test
+  void RowsMayBeAskedOneByOne() {
+    StructType type = new StructType().add("id", DataTypes.IntegerType);
+    try (BufferAllocator allocator = new RootAllocator();
+        RowEncoder encoder = new RowEncoder(type, allocator, 1 << 20);
+        Predictor predictor =
+            new Predictor(
+                options("5s"), encoder.schema(), allocator, List.of(worker.endpoint()), 0)) {
+      for (int id = 0; id < ROWS; id++) {
+        encoder.append(new GenericInternalRow(new Object[] {id}));
+        predictor.send(encoder.finish());
+        assertEquals((long) id, predictor.next().get(0, 0));
+      }
+    }
+    assertEquals(1, worker.calls);
   }
 
   @Test

@@ -32,6 +32,11 @@ class WriteOptionsTest {
   }
 
   @Test
+  void WhereAQueryKeepsItsStateIsNoBusinessOfTheFormat() {
+    assertEquals("j", WriteOptions.parse(with("checkpointLocation", "/tmp/c")).job);
+  }
+
+  @Test
   void AnUnknownNameIsRefusedWithTheNearest() {
     assertTrue(refused(with("datset", "train")).contains("did you mean \"dataset\"?"));
     assertTrue(refused(with("batch_bytes", "1")).contains("did you mean \"batchBytes\"?"));
