@@ -121,11 +121,11 @@ TEST(StateCodec, AStreamComesBackAsItWas) {
   builder.Run()
       .Do(ProducerBegun{"j", "train", "p"})
       .Do(PartitionSealed{"j", "train", "p", "0-0", {"a", 60, 5, "f", "/x"}})
-      .Do(BatchCommitted{"j", "train", "p", 0})
       .Do(SegmentPublished{"j", "train", {{"p", "0-0"}}})
+      .Do(BatchCommitted{"j", "train", "p", 0})
       .Do(PartitionSealed{"j", "train", "p", "1-0", {"b", 40, 5, "f", "/y"}})
-      .Do(BatchCommitted{"j", "train", "p", 1})
       .Do(SegmentPublished{"j", "train", {{"p", "1-0"}}})
+      .Do(BatchCommitted{"j", "train", "p", 1})
       .Do(PlanAnnounced{"j", {2, 0, 100, 64, 2, true}})
       .Do(SegmentsRetired{"j", "train", 1});
   ASSERT_EQ(builder.state().violation, "");

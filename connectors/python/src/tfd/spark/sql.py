@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow
 
 from tfd import predict
-from tfd.flight import DatasetClient
 from tfd.spark.ml import connect, session_option
 from tfd.spark.rows import Target, task_number
 
@@ -81,7 +80,4 @@ def end_stream(
     """Says that a streaming query writes no more batches into a job with
     `stream: true`: its producer is committed, and the job ends when all are."""
     with connect(spark, coordinator) as client:
-        source = DatasetClient(
-            client.address, session_option(spark, "token"), job, dataset
-        )
-        source.act("commit", producer=producer, partitions=[])
+        client.stream(job, dataset, producer=producer).end()
