@@ -58,7 +58,7 @@ std::string Quoted(const std::string& value) {
              : absl::StrCat("\"", value.substr(0, kMaxQuotedBytes), "…\"");
 }
 
-absl::Status RowError(const std::string& path, int64_t row,
+absl::Status WrongRow(const std::string& path, int64_t row,
                       const std::string& what) {
   return absl::InvalidArgumentError(
       absl::StrCat(path, ":", LineOfRow(path, row), ": ", what));
@@ -97,7 +97,7 @@ class BlockCopier {
 
  private:
   absl::Status NotFinite(size_t row, size_t column) const {
-    return RowError(path_, kFirstRow + rows_before_ + row,
+    return WrongRow(path_, kFirstRow + rows_before_ + row,
                     absl::StrCat("column \"", columns_.features[column],
                                  "\": is not a finite number"));
   }
@@ -106,7 +106,7 @@ class BlockCopier {
     for (size_t row = 0; row < labels.size(); ++row) {
       const int64_t label = labels[row];
       if (label >= 0 && (classes_ == 0 || label < classes_)) continue;
-      return RowError(
+      return WrongRow(
           path_, kFirstRow + rows_before_ + row,
           absl::StrCat(
               "column \"", columns_.label, "\": the label is ", label,
@@ -147,14 +147,14 @@ absl::Status FromCsvError(const std::string& path,
                                : type == "float" || type == "double"
                                    ? "a number"
                                    : absl::StrCat("a ", type);
-    return RowError(
+    return WrongRow(
         path, std::stoll(match[2]),
         absl::StrCat("column \"", name, "\": ",
                      match[4].length() == 0 ? "nothing" : Quoted(match[4]),
                      " is not ", wanted));
   }
   if (std::regex_match(message, match, kBadCount)) {
-    return RowError(path, std::stoll(match[1]),
+    return WrongRow(path, std::stoll(match[1]),
                     absl::StrCat("has ", std::string(match[3]),
                                  " values, and the header line ",
                                  std::string(match[2]), " columns"));

@@ -25,10 +25,10 @@ constexpr absl::Duration kFetchRetry = absl::Seconds(1);
 absl::Status AppendMessage(const flight::FlightData& data, WritableFile& file) {
   const std::string& metadata = data.data_header();
   const IpcPrefix prefix = MakeIpcPrefix(metadata.size());
-  constexpr uint8_t kZeros[8] = {};
+  constexpr uint8_t kFill[8] = {};
   TFD_RETURN_IF_ERROR(file.Append(prefix.bytes, sizeof(prefix.bytes)));
   TFD_RETURN_IF_ERROR(file.Append(metadata.data(), metadata.size()));
-  TFD_RETURN_IF_ERROR(file.Append(kZeros, prefix.padding));
+  TFD_RETURN_IF_ERROR(file.Append(kFill, prefix.padding));
   return file.Append(data.data_body().data(), data.data_body().size());
 }
 

@@ -1,6 +1,7 @@
 """Jobs that train on pushed data while it still comes in."""
 
 import os
+import pathlib
 
 import pytest
 
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.skipif(
     "TFD_MNIST_DIR" not in os.environ, reason="needs TFD_MNIST_DIR"
 )
 
+REPOSITORY = pathlib.Path(__file__).parents[2]
 BATCH = 125  # of each of two workers
 COLUMNS = "format: pushed, columns: {features: image, label: label}"
 VALIDATION = (
@@ -95,6 +97,14 @@ def test_a_stream_is_trained_on_as_it_comes(cluster, submit, client, mnist):
     assert int(dataset_of(job)["rows"]) == len(mnist)
     assert job["metrics"]["validation_accuracy"] > 0.8
     assert "SegmentsRetired" in cluster.ok("events", "stream")
+
+
+def test_the_template_takes_a_stream(cluster, client, mnist):
+    spec = REPOSITORY / "configs" / "stream.yaml"
+    cluster.ok("submit", spec, "--id", "stream", "--detach")
+    with client.stream("stream") as stream:
+        stream.push(mnist.slice(0, 3000))
+    cluster.wait_for_state("stream", "SUCCEEDED")
 
 
 @pytest.mark.parametrize("sync", ["bsp", "ssp", "async"])
