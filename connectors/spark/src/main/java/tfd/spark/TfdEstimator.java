@@ -274,7 +274,7 @@ public final class TfdEstimator extends Estimator<TfdModel> implements DefaultPa
           .options(options.toMap())
           .mode("append")
           .save();
-    } catch (RuntimeException e) {
+    } catch (Exception e) { // SparkException is no RuntimeException, and not declared
       cancel(options);
       throw e;
     }
