@@ -69,7 +69,12 @@ absl::Status ReadPlanned(const Dataset& dataset, const BatchPlan& plan,
     return absl::OkStatus();
   }
   plan.Records(position.epoch, position.batch, records);
-  return dataset.ReadBatch(*records, out);
+  absl::Status read = dataset.ReadBatch(*records, out);
+  // To whoever reads batches that would say: ask again.
+  if (absl::IsDeadlineExceeded(read)) {
+    read = absl::UnavailableError(read.message());
+  }
+  return read;
 }
 
 }  // namespace tfd::data

@@ -40,7 +40,7 @@ absl::StatusOr<std::unique_ptr<BatchSource>> PlannedBatches(
     const Dataset* dataset, const BatchPlan& plan, int64_t slot);
 
 // The batch at `position` of a plan, read from its dataset; `records` is room
-// for their numbers.
+// for their numbers. Never DeadlineExceeded.
 absl::Status ReadPlanned(const Dataset& dataset, const BatchPlan& plan,
                          const BatchPosition& position,
                          std::vector<uint64_t>* records, Batch* out);

@@ -34,6 +34,7 @@ class FakeDataset : public Dataset {
     out->Resize(static_cast<int64_t>(records.size()), 1);
     for (size_t i = 0; i < records.size(); ++i) {
       if (records[i] == failing) return absl::DataLossError("bad sector");
+      if (records[i] == late) return absl::DeadlineExceededError("too late");
       if (records[i] == blocking) release.WaitForNotification();
       out->features()[i] = static_cast<float>(records[i]);
     }
@@ -51,6 +52,7 @@ class FakeDataset : public Dataset {
 
   static constexpr uint64_t kNone = ~uint64_t{0};
   uint64_t failing = kNone;
+  uint64_t late = kNone;
   uint64_t blocking = kNone;
   mutable absl::Notification release;
   mutable std::atomic<int> batches_read{0};
@@ -164,6 +166,17 @@ TEST(PrefetcherTest, AnErrorComesAfterTheBatchesBeforeItAndStays) {
                 AllOf(HasSubstr("batch 3 of epoch 0 (step 3)"),
                       HasSubstr("bad sector")));
   }
+}
+
+TEST(PrefetcherTest, ARecordThatDoesNotComeInTimeIsNotWaitedForAgain) {
+  FakeDataset dataset(10);
+  dataset.late = 1;
+  auto prefetcher = StartOrDie(dataset, Plan(10, 1, 1, 1));
+  ASSERT_TRUE(prefetcher->Next(kLong).ok());
+  const absl::Status status = prefetcher->Next(kLong).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("batch 1 of epoch 0"), HasSubstr("too late")));
 }
 
 TEST(PrefetcherTest, ADeadlineNamesWhatItWaitsForAndMayBeTriedAgain) {
