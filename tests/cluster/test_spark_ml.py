@@ -220,6 +220,7 @@ def test_python_works_over_spark_connect(cluster, estimator, mnist_parquet, tmp_
             **{name: os.environ[name] for name in ("PATH", "TFD_MNIST_DIR")},
             "HOME": str(tmp_path),
             "SPARK_LOCAL_IP": "127.0.0.1",
+            "PYSPARK_PYTHON": str(environment / "bin" / "python"),
             "PYTHONPATH": str(REPOSITORY / "build" / "python" / "site"),
         },
         capture_output=True,
