@@ -69,12 +69,6 @@ OpenPartition FetchingFrom(const v1::Membership& membership,
   };
 }
 
-bool Grows(const v1::JobSpec& spec) {
-  const v1::DatasetSpec& train = spec.data().train();
-  return train.format() == v1::DatasetSpec::PUSHED &&
-         (train.stream() || train.publish() == v1::DatasetSpec::SEAL);
-}
-
 absl::StatusOr<std::unique_ptr<data::GrowingBatches>> OpenGrowing(
     const v1::JobSpec& spec, const GrowingSeat& seat, data::AwaitSegment await,
     const OpenPartition& open,

@@ -49,11 +49,8 @@ OpenPartition FetchingFrom(const v1::Membership& membership,
 absl::StatusOr<std::unique_ptr<data::Dataset>> OpenTraining(
     const v1::JobSpec& spec, const PushedAccess& access);
 
-// The training data is pushed, and grows while the job trains on it.
-bool Grows(const v1::JobSpec& spec);
-
-// The batches of such data for one of `slots` workers. `restored` is the step
-// that training goes on from.
+// The batches of training data that grows (spec::Grows) for one of `slots`
+// workers. `restored` is the step that training goes on from.
 struct GrowingSeat {
   int64_t slot = 0;
   int64_t slots = 1;

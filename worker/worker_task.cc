@@ -247,7 +247,7 @@ PushedAccess TaskRun::Access() {
 
 // The evaluator only learns what a record is.
 absl::Status TaskRun::OpenTrainingData() {
-  if (Grows(spec_)) return OpenGrowingData();
+  if (spec::Grows(spec_)) return OpenGrowingData();
   TFD_ASSIGN_OR_RETURN(training_, OpenTraining(spec_, Access()));
   input_ = FactsOf(training_->info());
   if (is_evaluator()) training_.reset();
@@ -429,7 +429,7 @@ TrainingOptions TaskRun::LoopOptions(const TrainingLength& length) const {
   options.steps_per_epoch = length.steps_per_epoch;
   options.seed = spec_.seed();
   options.batch_size = length.step_records / data::BatchesOfStep(spec_);
-  if (Grows(spec_)) {
+  if (spec::Grows(spec_)) {
     // For its producers, not for a disk.
     options.batch_patience = absl::Milliseconds(spec_.data().train().timeout());
   }

@@ -201,4 +201,15 @@ bool HasPushedData(const v1::JobSpec& spec) {
          spec.data().validation().format() == v1::DatasetSpec::PUSHED;
 }
 
+bool Grows(const v1::JobSpec& spec) {
+  const v1::DatasetSpec& train = spec.data().train();
+  return train.format() == v1::DatasetSpec::PUSHED &&
+         (train.stream() || train.publish() == v1::DatasetSpec::SEAL);
+}
+
+bool GrowsAndIsReadOnce(const v1::JobSpec& spec) {
+  const bool one_epoch = spec.stop().has_epochs() && spec.stop().epochs() == 1;
+  return Grows(spec) && (spec.data().train().stream() || one_epoch);
+}
+
 }  // namespace tfd::spec

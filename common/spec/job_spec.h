@@ -55,6 +55,11 @@ struct RolePlan {
 // has workers, where HasPushedData.
 std::vector<RolePlan> RolesOf(const v1::JobSpec& spec);
 bool HasPushedData(const v1::JobSpec& spec);
+// The training data is pushed, and grows while the job trains on it; and no
+// epoch follows the first, so that rows are not needed any more once a
+// checkpoint is past them.
+bool Grows(const v1::JobSpec& spec);
+bool GrowsAndIsReadOnce(const v1::JobSpec& spec);
 
 // Where a worker's trace is, below `storage`'s folder: trace/worker-N.json.
 std::string TracePath(const std::string& storage_path, int worker);

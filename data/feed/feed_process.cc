@@ -12,6 +12,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
@@ -21,6 +22,7 @@
 #include "common/net/server.h"
 #include "common/poll.h"
 #include "common/random.h"
+#include "common/spec/job_spec.h"
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
 #include "common/units.h"
@@ -252,9 +254,8 @@ void AddDataset(const v1::JobSpec& spec, const char* name,
   added.classes = spec.model().classes();
   added.spool_bytes = dataset.spool_bytes();
   // As the coordinator retires segments.
-  added.drains = dataset.stream() ||
-                 (dataset.publish() == v1::DatasetSpec::SEAL &&
-                  spec.stop().has_epochs() && spec.stop().epochs() == 1);
+  added.drains =
+      absl::string_view(name) == "train" && spec::GrowsAndIsReadOnce(spec);
 }
 
 }  // namespace

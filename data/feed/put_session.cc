@@ -222,7 +222,7 @@ absl::Status PutSession::WriteWhereThereIsRoom(
     if (stream_->AwaitCancel(context_.room_interval)) {
       return absl::CancelledError("the producer is gone");
     }
-    context_.make_room();
+    // What is retired is dropped as soon as the coordinator says so.
     status = write();
   }
   return status;

@@ -36,9 +36,7 @@ void AddGrowth(const v1::JobSpec& spec, JobFacts* facts) {
     pushed.growth = train.stream()                             ? Growth::kStream
                     : train.publish() == v1::DatasetSpec::SEAL ? Growth::kSeal
                                                                : Growth::kNone;
-    pushed.read_once = pushed.growth == Growth::kStream ||
-                       (pushed.growth == Growth::kSeal &&
-                        spec.stop().has_epochs() && spec.stop().epochs() == 1);
+    pushed.read_once = spec::GrowsAndIsReadOnce(spec);
     const int64_t of_workers =
         train.has_global_batch_size()
             ? int64_t{train.global_batch_size()}
