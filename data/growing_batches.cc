@@ -16,7 +16,10 @@ constexpr int64_t kMaxSteps = int64_t{1} << 40;
 }  // namespace
 
 GrowingBatches::GrowingBatches(GrowingOptions options)
-    : options_(std::move(options)), end_(options_.first_step) {}
+    : options_(std::move(options)), end_(options_.first_step) {
+  length_.segments = options_.first_segment - 1;
+  length_.records = options_.former_records;
+}
 
 int64_t GrowingBatches::planned_steps() const {
   return options_.steps.value_or(kMaxSteps);
@@ -27,7 +30,9 @@ absl::Status GrowingBatches::AwaitFirst(absl::Duration timeout) {
     if (ended_) {
       return absl::InvalidArgumentError(absl::StrCat(
           "pushed dataset ", options_.open.name,
-          " has ended without a row: what did its producers write?"));
+          length_.records > 0
+              ? " has ended, and no row of it is there any more"
+              : " has ended without a row: what did its producers write?"));
     }
     TFD_RETURN_IF_ERROR(TakeSegment(timeout));
   }
@@ -79,7 +84,7 @@ absl::Status GrowingBatches::AddPart(const v1::Segment& segment) {
   auto dataset = Open(partitions);
   if (!dataset.ok()) return Annotate(dataset.status(), what);
   const DatasetInfo& info = (*dataset)->info();
-  if (length_.records == 0) {
+  if (info_.source.empty()) {
     info_ = info;
   } else {
     TFD_RETURN_IF_ERROR(CheckSame(info, what));

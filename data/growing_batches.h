@@ -56,8 +56,11 @@ struct GrowingOptions {
   int64_t slots = 1;
   int64_t slot = 0;
   uint64_t seed = 1;
-  // The step at which the first segment begins.
+  // The first segment that is needed still, the step at which it begins and the
+  // records of those before it.
+  int64_t first_segment = 1;
   int64_t first_step = 0;
+  int64_t former_records = 0;
   // When training ends; the dataset's end is that of the first epoch.
   std::optional<int64_t> epochs;
   std::optional<int64_t> steps;

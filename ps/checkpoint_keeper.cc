@@ -20,7 +20,8 @@ constexpr size_t kMaxQueuedCommands = 1024;
 }  // namespace
 
 absl::StatusOr<std::optional<v1::CheckpointRef>> PrepareStorage(
-    const v1::JobSpec& spec, const tensor::CheckpointStore& store) {
+    const v1::JobSpec& spec, const tensor::CheckpointStore& store,
+    const std::string& restarted_job) {
   if (spec.resume()) {
     std::vector<std::string> problems;
     TFD_ASSIGN_OR_RETURN(std::optional<v1::CheckpointRef> newest,
@@ -33,6 +34,11 @@ absl::StatusOr<std::optional<v1::CheckpointRef>> PrepareStorage(
     }
     return newest;
   }
+  const absl::StatusOr<v1::CommittedIndex> committed = store.ReadCommitted();
+  if (!restarted_job.empty() && committed.ok() &&
+      committed->job() == restarted_job) {
+    return std::nullopt;  // its own
+  }
   if (spec.overwrite()) {
     TFD_ASSIGN_OR_RETURN(const Location storage,
                          ResolveUri(spec.storage().uri()));
@@ -41,7 +47,6 @@ absl::StatusOr<std::optional<v1::CheckpointRef>> PrepareStorage(
         storage.file_system->Delete(JoinPath(storage.path, kExportFolder)));
     return std::nullopt;
   }
-  const absl::StatusOr<v1::CommittedIndex> committed = store.ReadCommitted();
   if (absl::IsNotFound(committed.status())) return std::nullopt;
   if (committed.ok() && committed->checkpoints().empty()) return std::nullopt;
   const std::string found =

@@ -25,8 +25,12 @@ namespace tfd::ps {
 // (damaged newer ones are logged); with `overwrite` all former checkpoints and
 // the export are deleted; with neither, checkpoints that are there are a
 // FailedPrecondition that says what to do.
+//
+// `restarted_job`, where this is not its first gang: its own checkpoints are
+// left to the coordinator, which knows them.
 absl::StatusOr<std::optional<v1::CheckpointRef>> PrepareStorage(
-    const v1::JobSpec& spec, const tensor::CheckpointStore& store);
+    const v1::JobSpec& spec, const tensor::CheckpointStore& store,
+    const std::string& restarted_job = "");
 
 // Thread-safe; owns one thread, "checkpoints", which does the file I/O in the
 // order of the calls.

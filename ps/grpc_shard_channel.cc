@@ -65,6 +65,8 @@ class GrpcStream final
     net::AddToken(context_, options.token);
     context_.AddMetadata(kSlotMetadata, absl::StrCat(options.slot));
     context_.AddMetadata(kGenerationMetadata, absl::StrCat(options.generation));
+    context_.AddMetadata(kIncarnationMetadata,
+                         absl::StrCat(options.incarnation));
     grpc::GenericStub(channel).PrepareBidiStreamingCall(
         &context_, kExchangeMethod, grpc::StubOptions(), this);
     AddHold();

@@ -17,6 +17,7 @@
 #include "common/random.h"
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
+#include "common/task/exit_code.h"
 #include "ps/shard_task.h"
 
 namespace tfd::ps {
@@ -119,7 +120,8 @@ absl::Status RunParameterServer(const TaskEnvironment& environment,
   absl::Status status = process->Run();
   // A disk that hangs under a checkpoint, say, must not keep the process; there
   // is nothing left that would have to be saved.
-  const int code = absl::IsCancelled(status) ? kTerminatedExitCode : 1;
+  const int code =
+      absl::IsCancelled(status) ? kTerminatedExitCode : TaskExitCode(status);
   if (!absl::IsCancelled(status)) {
     WriteExitFile(environment.exit_file, status);
   }
@@ -148,7 +150,7 @@ int RunPsTask(Interrupt* interrupt) {
   if (absl::IsCancelled(status)) return kTerminatedExitCode;
   if (!status.ok()) {
     spdlog::error("{}", std::string(status.message()));
-    return 1;
+    return TaskExitCode(status);
   }
   return 0;
 }

@@ -78,6 +78,7 @@ struct ShardChannelOptions {
   // Whom the streams name as their sender.
   uint32_t slot = 0;
   uint64_t generation = 0;
+  uint64_t incarnation = 0;
   // Larger payloads in answers are refused.
   size_t max_payload_bytes = 0;
   // Over sockets, requests are spread over so many connections.

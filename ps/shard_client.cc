@@ -129,6 +129,7 @@ absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Open(
     channel.token = options.token;
     channel.slot = options.slot;
     channel.generation = options.generation;
+    channel.incarnation = options.incarnation;
     channel.max_payload_bytes = layout.chunk_elements() * sizeof(float);
     channel.connections = options.connections;
     std::unique_ptr<ShardChannel> over_sockets = MakeGrpcShardChannel(channel);

@@ -54,7 +54,23 @@ void ShardHost::Stop() {
 
 void ShardHost::SetMembership(const v1::Membership& membership) {
   absl::MutexLock lock(&mutex_);
-  if (!membership_.has_value()) membership_ = membership;
+  membership_ = membership;
+  if (shard() != nullptr) SetFences();
+}
+
+uint64_t ShardHost::IncarnationOf(const std::string& task) const {
+  for (const v1::Member& member : membership_->members()) {
+    if (member.task() == task) return member.incarnation();
+  }
+  return 0;
+}
+
+void ShardHost::SetFences() {
+  const auto& members = shard_->layout().group().members();
+  for (size_t slot = 0; slot < fences_.size(); ++slot) {
+    fences_[slot].store(IncarnationOf(members[static_cast<int>(slot)]),
+                        std::memory_order_release);
+  }
 }
 
 void ShardHost::SetWorkerParameters(
@@ -148,6 +164,17 @@ absl::StatusOr<v1::OpenResponse> ShardHost::Answer(
 absl::Status ShardHost::Check(const v1::OpenRequest& request,
                               const tensor::Layout& layout) const {
   TFD_RETURN_IF_ERROR(layout.SlotOf(request.task()).status());
+  {
+    absl::MutexLock lock(&mutex_);
+    const uint64_t named = IncarnationOf(request.task());
+    if (named != 0 && named != request.incarnation()) {
+      // It may have come before the membership that names it.
+      return absl::UnavailableError(absl::StrCat(
+          options_.task, " knows of another process as ", request.task(),
+          ": either that has taken its place, or the coordinator has not told "
+          "yet of this one"));
+    }
+  }
   const auto& shards = layout.group().shards();
   if (options_.shard >= layout.shards() ||
       shards[static_cast<int>(options_.shard)] != options_.task) {
@@ -207,6 +234,9 @@ absl::Status ShardHost::MakeShard(const v1::OpenRequest& request,
     TFD_RETURN_IF_ERROR(Restore(layout));
   }
   first_ = request;
+  fences_ = std::vector<std::atomic<uint64_t>>(layout.slots());
+  absl::MutexLock lock(&mutex_);
+  SetFences();
   shard_ptr_.store(shard_.get(), std::memory_order_release);
   return absl::OkStatus();
 }
@@ -283,10 +313,10 @@ absl::Status ShardHost::AwaitNoStreams(absl::Duration timeout) {
                    "parameters from this one"));
 }
 
-absl::Status ShardHost::CheckStream(uint64_t generation, uint64_t slot) const {
-  if (generation != options_.generation) {
+absl::Status ShardHost::CheckStream(const StreamSender& sender) const {
+  if (sender.generation != options_.generation) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "generation: the stream is of ", generation, ", ", options_.task,
+        "generation: the stream is of ", sender.generation, ", ", options_.task,
         " of ", options_.generation, "; the older one must end"));
   }
   const Shard* shard = this->shard();
@@ -294,12 +324,20 @@ absl::Status ShardHost::CheckStream(uint64_t generation, uint64_t slot) const {
     return absl::FailedPreconditionError(
         absl::StrCat(options_.task, " was not opened; Open comes first"));
   }
-  if (slot >= shard->layout().slots()) {
+  if (sender.slot >= shard->layout().slots()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("slot: ", slot, ", but a step has ",
+        absl::StrCat("slot: ", sender.slot, ", but a step has ",
                      shard->layout().slots(), " slots"));
   }
-  return absl::OkStatus();
+  return CheckFence(sender);
+}
+
+absl::Status ShardHost::CheckFence(const StreamSender& sender) const {
+  const uint64_t named = fences_[sender.slot].load(std::memory_order_acquire);
+  if (named == 0 || named == sender.incarnation) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("incarnation: another process has taken the place of slot ",
+                   sender.slot, "; this one must end"));
 }
 
 absl::StatusOr<v1::CheckpointManifest> ShardHost::Manifest(int64_t step) const {

@@ -42,6 +42,14 @@ struct ShardHostOptions {
   bool sums_only = false;
 };
 
+// Who says that it is at the other end.
+struct StreamSender {
+  uint64_t generation = 0;
+  uint64_t slot = 0;
+  // Of its process.
+  uint64_t incarnation = 0;
+};
+
 // Thread-safe. Owns one thread, "shard-host", which does the file I/O.
 class ShardHost {
  public:
@@ -56,7 +64,8 @@ class ShardHost {
             SnapshotWriter::OnSaved on_saved, OnFailed on_failed);
   ~ShardHost();
 
-  // Once; a repeated one is ignored.
+  // Where a task has taken another's place, the other's streams are refused
+  // from now on.
   void SetMembership(const v1::Membership& membership);
 
   // In a worker, once: in bsp the shard keeps its parameters where the worker
@@ -72,8 +81,11 @@ class ShardHost {
   // as soon as there is a shard, or with what does not agree, both sides named.
   void Open(v1::OpenRequest request, OpenCallback done);
 
-  // Whether a stream of `slot` and `generation` may exchange with this shard.
-  absl::Status CheckStream(uint64_t generation, uint64_t slot) const;
+  // Whether a stream of this sender may exchange with this shard.
+  absl::Status CheckStream(const StreamSender& sender) const;
+  // Whether it still may: FailedPrecondition where another process has its
+  // place. Cheap; only for a sender that CheckStream has let in.
+  absl::Status CheckFence(const StreamSender& sender) const;
 
   // A worker's stream that exchanges with this shard has begun, has ended.
   void StreamBegins();
@@ -107,6 +119,10 @@ class ShardHost {
   absl::StatusOr<v1::OpenResponse> Answer(const v1::OpenRequest& request);
   absl::Status Check(const v1::OpenRequest& request,
                      const tensor::Layout& layout) const;
+  // The incarnation that the membership names; 0: it names none.
+  uint64_t IncarnationOf(const std::string& task) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void SetFences() ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::Status MakeShard(const v1::OpenRequest& request,
                          const tensor::Layout& layout);
   absl::Status MakeSnapshots(const tensor::Layout& layout,
@@ -134,6 +150,8 @@ class ShardHost {
   v1::OpenRequest first_;
   std::unique_ptr<SnapshotWriter> snapshots_;
   std::unique_ptr<Shard> shard_;
+  // By slot: the incarnation that may exchange; 0: any.
+  std::vector<std::atomic<uint64_t>> fences_;
   std::atomic<Shard*> shard_ptr_{nullptr};
   std::thread thread_;
 };

@@ -36,16 +36,17 @@ class ExchangeStream final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
       public std::enable_shared_from_this<ExchangeStream> {
  public:
-  explicit ExchangeStream(ShardHost* host)
+  ExchangeStream(ShardHost* host, const StreamSender& sender)
       : host_(host),
+        sender_(sender),
         shard_(host->shard()),
         max_payload_bytes_(shard_->layout().chunk_elements() * sizeof(float)),
         max_in_flight_(std::max<size_t>(
             kMinInFlight, 2 * shard_->layout().slots() * shard_->chunks())) {}
 
-  static ExchangeStream* Start(ShardHost* host) {
+  static ExchangeStream* Start(ShardHost* host, const StreamSender& sender) {
     host->StreamBegins();
-    auto stream = std::make_shared<ExchangeStream>(host);
+    auto stream = std::make_shared<ExchangeStream>(host, sender);
     stream->self_ = stream;
     stream->StartRead(&stream->request_);
     return stream.get();
@@ -57,6 +58,15 @@ class ExchangeStream final
         absl::MutexLock lock(&mutex_);
         reading_ = false;
         input_ended_ = true;
+      }
+      return GoOn();
+    }
+    if (absl::Status fenced = host_->CheckFence(sender_); !fenced.ok()) {
+      {
+        absl::MutexLock lock(&mutex_);
+        reading_ = false;
+        cancelled_ = true;
+        end_ = std::move(fenced);
       }
       return GoOn();
     }
@@ -141,10 +151,11 @@ class ExchangeStream final
     }
     if (write) StartWrite(&reply_);
     if (read) StartRead(&request_);
-    if (finish) Finish(grpc::Status::OK);
+    if (finish) Finish(ToGrpc(end_));
   }
 
   ShardHost* const host_;
+  const StreamSender sender_;
   Shard* const shard_;
   const size_t max_payload_bytes_;
   const size_t max_in_flight_;
@@ -162,6 +173,8 @@ class ExchangeStream final
   bool input_ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  // Written before cancelled_ is.
+  absl::Status end_;
 };
 
 // A stream that is refused.
@@ -213,18 +226,23 @@ class ShardService final : public GeneratedService {
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Exchange(
       grpc::CallbackServerContext* context) override {
-    const absl::Status status = CheckStream(*context);
-    if (!status.ok()) return new RefusedStream(status);
-    return ExchangeStream::Start(host_);
+    const absl::StatusOr<StreamSender> sender = CheckStream(*context);
+    if (!sender.ok()) return new RefusedStream(sender.status());
+    return ExchangeStream::Start(host_, *sender);
   }
 
  private:
-  absl::Status CheckStream(const grpc::CallbackServerContext& context) const {
+  absl::StatusOr<StreamSender> CheckStream(
+      const grpc::CallbackServerContext& context) const {
     TFD_RETURN_IF_ERROR(net::CheckToken(context, token_));
-    TFD_ASSIGN_OR_RETURN(const uint64_t generation,
+    StreamSender sender;
+    TFD_ASSIGN_OR_RETURN(sender.generation,
                          NumberOf(context, kGenerationMetadata));
-    TFD_ASSIGN_OR_RETURN(const uint64_t slot, NumberOf(context, kSlotMetadata));
-    return host_->CheckStream(generation, slot);
+    TFD_ASSIGN_OR_RETURN(sender.slot, NumberOf(context, kSlotMetadata));
+    TFD_ASSIGN_OR_RETURN(sender.incarnation,
+                         NumberOf(context, kIncarnationMetadata));
+    TFD_RETURN_IF_ERROR(host_->CheckStream(sender));
+    return sender;
   }
 
   ShardHost* const host_;

@@ -16,6 +16,7 @@ namespace tfd::ps {
 // What a stream names itself with, and no message can leave out.
 inline constexpr char kSlotMetadata[] = "tfd-slot";
 inline constexpr char kGenerationMetadata[] = "tfd-generation";
+inline constexpr char kIncarnationMetadata[] = "tfd-incarnation";
 
 // Messages of the largest chunk there may be (exchange.chunk_bytes) fit.
 inline constexpr int kMaxShardMessageBytes = (64 << 20) + (64 << 10);

@@ -42,7 +42,10 @@ absl::Status ShardTask::OpenStorage() {
   TFD_ASSIGN_OR_RETURN(
       store_, tensor::CheckpointStore::Open(environment_.spec.storage().uri()));
   if (environment_.number == 0) {
-    TFD_ASSIGN_OR_RETURN(restore_, PrepareStorage(environment_.spec, *store_));
+    const bool restarted = environment_.generation > 1;
+    TFD_ASSIGN_OR_RETURN(
+        restore_, PrepareStorage(environment_.spec, *store_,
+                                 restarted ? environment_.job : std::string()));
     MakeKeeper();
   }
   return absl::OkStatus();

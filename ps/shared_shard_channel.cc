@@ -45,6 +45,7 @@ class SharedStream final : public ShardStream {
     hello.set_token(options.token);
     hello.set_slot(options.slot);
     hello.set_generation(options.generation);
+    hello.set_incarnation(options.incarnation);
     hello.set_capacity(SharedRingCapacity(options.max_in_flight));
     TFD_ASSIGN_OR_RETURN(std::unique_ptr<SharedMemory> ring,
                          MakeSharedRing(hello.capacity()));

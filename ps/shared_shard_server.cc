@@ -23,6 +23,10 @@ constexpr absl::Duration kHelloPatience = absl::Seconds(5);
 // No file descriptor left, say: accepting goes on when others have ended.
 constexpr absl::Duration kAcceptRetry = absl::Milliseconds(100);
 
+StreamSender SenderOf(const v1::MemoryHello& hello) {
+  return {hello.generation(), hello.slot(), hello.incarnation()};
+}
+
 absl::Status CheckHello(const net::LocalSocket& socket,
                         const v1::MemoryHello& hello, const std::string& token,
                         const ShardHost& host) {
@@ -37,7 +41,7 @@ absl::Status CheckHello(const net::LocalSocket& socket,
         "protocol_version: the worker speaks ", hello.protocol_version(),
         ", this shard ", kProtocolVersion, "; use programs of one version"));
   }
-  return host.CheckStream(hello.generation(), hello.slot());
+  return host.CheckStream(SenderOf(hello));
 }
 
 }  // namespace
@@ -132,7 +136,9 @@ class SharedShardServer::Connection {
       replies_->link = link.get();
     }
     host_->StreamBegins();
+    const StreamSender sender = SenderOf(hello);
     status = link->Run([&](tensor::ByteSpan header, tensor::Payload payload) {
+      TFD_RETURN_IF_ERROR(host_->CheckFence(sender));
       return Take(*shard, header, std::move(payload));
     });
     host_->StreamEnds();

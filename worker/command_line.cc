@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/status.h"
 #include "common/task/environment.h"
+#include "common/task/exit_code.h"
 #include "common/units.h"
 #include "common/version.h"
 #include "spdlog/spdlog.h"
@@ -90,7 +91,7 @@ int RunTaskProgram(Interrupt* interrupt) {
   if (signalled) return kTerminated;
   spdlog::error("{}", std::string(status.message()));
   WriteExitFile(environment->exit_file, status);
-  return EXIT_FAILURE;
+  return TaskExitCode(status);
 }
 
 int RunCheck(const std::string& path) {

@@ -86,8 +86,9 @@ absl::StatusOr<std::unique_ptr<data::GrowingBatches>> OpenGrowing(
   options.slots = seat.slots;
   options.slot = seat.slot;
   options.seed = spec.seed();
-  // What a stream has given is gone; other rows are pushed again as a whole.
-  options.first_step = train.stream() ? seat.restored : 0;
+  options.first_segment = std::max<int64_t>(1, seat.cursor.segment());
+  options.first_step = seat.cursor.step();
+  options.former_records = seat.cursor.records();
   if (train.stream()) {
     options.epochs = 1;
   } else if (spec.stop().has_epochs()) {

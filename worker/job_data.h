@@ -54,7 +54,7 @@ absl::StatusOr<std::unique_ptr<data::Dataset>> OpenTraining(
 struct GrowingSeat {
   int64_t slot = 0;
   int64_t slots = 1;
-  int64_t restored = 0;
+  v1::GrowthCursor cursor;
 };
 absl::StatusOr<std::unique_ptr<data::GrowingBatches>> OpenGrowing(
     const v1::JobSpec& spec, const GrowingSeat& seat, data::AwaitSegment await,

@@ -63,6 +63,10 @@ absl::StatusOr<const data::Batch*> TrainingLoop::NextBatch() {
         return absl::OkStatus();
       });
   if (absl::IsOutOfRange(status)) return nullptr;
+  if (absl::IsDeadlineExceeded(status)) {
+    // Whoever took this one's place would wait as long, for the same.
+    return absl::FailedPreconditionError(status.message());
+  }
   TFD_RETURN_IF_ERROR(status);
   return batch;
 }

@@ -63,6 +63,12 @@ std::vector<std::string> TasksOfRole(const v1::Membership& membership,
   }
 }
 
+// Nobody has pushed in time; another process would wait as long, for the same.
+absl::Status NotPushed(const absl::Status& status) {
+  if (!absl::IsDeadlineExceeded(status)) return status;
+  return absl::FailedPreconditionError(status.message());
+}
+
 // What the shards are told of the training, and the coordinator.
 struct TrainingLength {
   int64_t slots = 1;
@@ -222,11 +228,11 @@ absl::StatusOr<std::vector<v1::Partition>> TaskRun::AwaitPartitions(
   const v1::DatasetSpec& spec =
       dataset == "train" ? spec_.data().train() : spec_.data().validation();
   spdlog::info("waiting for the pushed dataset {}", dataset);
-  TFD_ASSIGN_OR_RETURN(
-      const v1::DatasetReady ready,
-      control_->AwaitDataset(dataset, absl::Milliseconds(spec.timeout())));
-  return std::vector<v1::Partition>(ready.partitions().begin(),
-                                    ready.partitions().end());
+  const auto ready =
+      control_->AwaitDataset(dataset, absl::Milliseconds(spec.timeout()));
+  if (!ready.ok()) return NotPushed(ready.status());
+  return std::vector<v1::Partition>(ready->partitions().begin(),
+                                    ready->partitions().end());
 }
 
 PushedAccess TaskRun::Access() {
@@ -261,7 +267,7 @@ absl::Status TaskRun::OpenGrowingData() {
   seat.slots =
       static_cast<int64_t>(TasksOfRole(membership, kWorkerRole).size());
   if (!is_evaluator()) seat.slot = environment_.number;
-  seat.restored = membership.restore().step();
+  seat.cursor = membership.growth();
   const auto await = [this](int64_t number, absl::Duration timeout) {
     return control_->AwaitSegment("train", number, timeout);
   };
@@ -272,11 +278,11 @@ absl::Status TaskRun::OpenGrowingData() {
   TFD_ASSIGN_OR_RETURN(
       growing_, OpenGrowing(spec_, seat, await, Access().open, on_grown));
   spdlog::info("waiting for the first rows of the pushed dataset train");
-  TFD_RETURN_IF_ERROR(AwaitPatiently(
+  TFD_RETURN_IF_ERROR(NotPushed(AwaitPatiently(
       *control_, absl::Milliseconds(spec_.data().train().timeout()),
       [this](absl::Duration timeout) {
         return growing_->AwaitFirst(timeout);
-      }));
+      })));
   input_ = FactsOf(growing_->info());
   if (is_evaluator()) growing_.reset();
   return absl::OkStatus();
@@ -328,7 +334,7 @@ absl::StatusOr<std::unique_ptr<ps::Exchange>> TaskRun::OpenExchange(
   ps::ExchangeOptions options;
   options.task = environment_.task;
   options.incarnation = incarnation_;
-  options.generation = environment_.generation;
+  options.generation = membership.generation();
   options.token = environment_.token;
   options.total_steps = length.total_steps;
   options.steps_per_epoch = length.steps_per_epoch;

@@ -25,6 +25,7 @@
 #include "common/spec/job_spec.h"
 #include "common/status.h"
 #include "common/task/coordinator_link.h"
+#include "common/task/exit_code.h"
 #include "common/units.h"
 #include "data/feed/disk_alarm.h"
 #include "data/feed/feed_service.h"
@@ -283,7 +284,8 @@ absl::StatusOr<SpoolOptions> SpoolOptionsOf(
 absl::Status RunFeed(const TaskEnvironment& environment, Interrupt* interrupt) {
   FeedProcess process(environment, interrupt);
   absl::Status status = process.Run();
-  const int code = absl::IsCancelled(status) ? kTerminatedExitCode : 1;
+  const int code =
+      absl::IsCancelled(status) ? kTerminatedExitCode : TaskExitCode(status);
   if (!absl::IsCancelled(status)) {
     WriteExitFile(environment.exit_file, status);
   }
@@ -311,7 +313,7 @@ int RunFeedTask(Interrupt* interrupt) {
   if (absl::IsCancelled(status)) return kTerminatedExitCode;
   if (!status.ok()) {
     spdlog::error("{}", std::string(status.message()));
-    return 1;
+    return TaskExitCode(status);
   }
   return 0;
 }

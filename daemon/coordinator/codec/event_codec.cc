@@ -48,6 +48,9 @@ struct Encoder {
     to->set_job(e.job);
     if (e.restore) *to->mutable_restore() = Encode(*e.restore);
   }
+  void operator()(const JobRestarted& e) {
+    Again(e, entry->mutable_job_restarted());
+  }
   void operator()(const JobSucceeded& e) {
     Ended(e, entry->mutable_job_succeeded());
   }
@@ -79,6 +82,14 @@ struct Encoder {
     journal::TaskEvent* to = Of(e, entry->mutable_task_given_up());
     to->set_lost(e.lost);
     to->set_reason(e.reason);
+  }
+  void operator()(const TaskToBeReplaced& e) {
+    Again(e, entry->mutable_task_to_be_replaced());
+  }
+  void operator()(const TaskReplaced& e) {
+    entry->mutable_task_replaced()->set_job(e.job);
+    entry->mutable_task_replaced()->set_generation(e.generation);
+    Put(e.placement, entry->mutable_task_replaced()->mutable_placement());
   }
   void operator()(const TaskReleased& e) {
     Of(e, entry->mutable_task_released())->set_reason(e.reason);
@@ -171,6 +182,14 @@ struct Encoder {
 
  private:
   template <typename E>
+  static void Again(const E& e, journal::Restart* to) {
+    to->set_job(e.job);
+    to->set_task(e.task);
+    to->set_counted(e.counted);
+    to->set_at_us(absl::ToUnixMicros(e.at));
+    to->set_reason(e.reason);
+  }
+  template <typename E>
   static void Ended(const E& e, journal::JobEnded* to) {
     to->set_job(e.job);
     to->set_reason(e.reason);
@@ -198,6 +217,12 @@ struct Encoder {
   }
 };
 
+template <typename E>
+E GetAgain(const journal::Restart& from) {
+  return E{from.job(), from.task(), from.counted(),
+           absl::FromUnixMicros(from.at_us()), from.reason()};
+}
+
 std::optional<EventBody> DecodeJobEvent(const journal::Entry& entry) {
   switch (entry.body_case()) {
     case journal::Entry::kJobSubmitted:
@@ -215,6 +240,8 @@ std::optional<EventBody> DecodeJobEvent(const journal::Entry& entry) {
     case journal::Entry::kGangStarted:
       return GangStarted{entry.gang_started().job(),
                          GetRestore(entry.gang_started())};
+    case journal::Entry::kJobRestarted:
+      return GetAgain<JobRestarted>(entry.job_restarted());
     case journal::Entry::kJobSucceeded: {
       const journal::JobEnded& from = entry.job_succeeded();
       return JobSucceeded{from.job(), from.reason(), Get(from.progress())};
@@ -256,6 +283,12 @@ std::optional<EventBody> DecodeTaskEvent(const journal::Entry& entry) {
     case journal::Entry::kTaskGivenUp: {
       const journal::TaskEvent& from = entry.task_given_up();
       return TaskGivenUp{from.job(), from.task(), from.lost(), from.reason()};
+    }
+    case journal::Entry::kTaskToBeReplaced:
+      return GetAgain<TaskToBeReplaced>(entry.task_to_be_replaced());
+    case journal::Entry::kTaskReplaced: {
+      const journal::TaskReplaced& from = entry.task_replaced();
+      return TaskReplaced{from.job(), from.generation(), Get(from.placement())};
     }
     case journal::Entry::kTaskReleased: {
       const journal::TaskEvent& from = entry.task_released();

@@ -84,6 +84,7 @@ v1::Job EncodeJob(const Job& job, const Runtime& runtime) {
   }
   if (IsEnd(job.state)) SetTime(job.ended_at, message.mutable_ended_at());
   message.set_generation(job.generation);
+  message.set_restarts(job.restarts);
   if (!job.checkpoints.empty()) {
     *message.mutable_checkpoint() = Encode(job.checkpoints.back().ref);
   }

@@ -34,6 +34,8 @@ void PutFacts(const JobFacts& from, journal::Facts* to) {
   to->set_keep(from.keep);
   to->set_storage(from.storage);
   to->set_one_node(from.one_node);
+  to->set_max_failures(from.max_failures);
+  to->set_replaceable_workers(from.replaceable_workers);
 }
 
 JobFacts GetFacts(const journal::Facts& from) {
@@ -61,6 +63,8 @@ JobFacts GetFacts(const journal::Facts& from) {
   to.keep = from.keep();
   to.storage = from.storage();
   to.one_node = from.one_node();
+  to.max_failures = from.max_failures();
+  to.replaceable_workers = from.replaceable_workers();
   return to;
 }
 

@@ -125,7 +125,7 @@ v1::DesiredState EncodeDesired(const State& state, const std::string& node) {
     v1::TaskLaunch* launch = desired.add_tasks();
     launch->set_job(job->id);
     launch->set_task(TaskName(*task));
-    launch->set_generation(job->generation);
+    launch->set_generation(task->generation);
     launch->set_program(ProgramOf(task->role));
     launch->set_spec(job->spec);
     launch->set_token(job->token);
@@ -168,7 +168,7 @@ v1::Segment EncodeSegment(const Dataset& dataset, int64_t number) {
 v1::TaskCommand EncodeMembership(const Job& job) {
   v1::TaskCommand command;
   v1::Membership* membership = command.mutable_membership();
-  membership->set_generation(job.generation);
+  membership->set_generation(job.gang);
   for (const Task& task : job.tasks) {
     v1::Member* member = membership->add_members();
     member->set_task(TaskName(task));
@@ -177,6 +177,12 @@ v1::TaskCommand EncodeMembership(const Job& job) {
   }
   if (job.restore) *membership->mutable_restore() = Encode(*job.restore);
   for (const Dataset& dataset : job.datasets) {
+    if (FactsOf(job, dataset).growth != Growth::kNone) {
+      v1::GrowthCursor* cursor = membership->mutable_growth();
+      cursor->set_segment(dataset.retired_segments + 1);
+      cursor->set_step(FirstStepOf(job, dataset));
+      cursor->set_records(dataset.retired_rows);
+    }
     for (int64_t number = dataset.retired_segments + 1;
          number <= dataset.segments; ++number) {
       *membership->add_segments() = EncodeSegment(dataset, number);

@@ -75,7 +75,9 @@ JobFacts FactsOf(const v1::JobSpec& spec) {
     need.each.memory_bytes = plan.memory_bytes;
     facts.roles.push_back(need);
   }
+  facts.max_failures = spec.restart().max_failures();
   if (spec.has_predict()) {
+    facts.replaceable_workers = true;
     facts.purpose =
         spec.predict().has_input() ? Purpose::kPredict : Purpose::kServe;
     facts.storage = spec.predict().output();
@@ -99,6 +101,14 @@ JobFacts FactsOf(const v1::JobSpec& spec) {
     if (from.has_at_least()) target.at_least = from.at_least();
     if (from.has_at_most()) target.at_most = from.at_most();
     facts.target = target;
+  }
+  facts.replaceable_workers =
+      spec.strategy().name() == v1::StrategySpec::PARAMETER_SERVER &&
+      spec.exchange().aggregate() != v1::ExchangeSpec::NODE;
+  if (spec.deterministic() && spec.exchange().has_top_k() &&
+      spec.exchange().top_k() < 1) {
+    // What workers had not sent yet is in no checkpoint.
+    facts.max_failures = 0;
   }
   facts.keep = spec.checkpoint().keep();
   facts.storage = OneSpelling(spec.storage().uri());

@@ -32,6 +32,9 @@ void PutTask(const Task& from, journal::TaskRecord* to) {
   *to->mutable_endpoint() = Encode(from.endpoint);
   to->set_training_done(from.training_done);
   if (from.exit) *to->mutable_exit() = Encode(*from.exit);
+  to->set_generation(from.generation);
+  to->set_placed_at_us(Micros(from.placed_at));
+  if (from.replace_at) to->set_replace_at_us(Micros(*from.replace_at));
 }
 
 Task GetTask(const journal::TaskRecord& from) {
@@ -49,6 +52,11 @@ Task GetTask(const journal::TaskRecord& from) {
   to.endpoint = Decode(from.endpoint());
   to.training_done = from.training_done();
   if (from.has_exit()) to.exit = Decode(from.exit());
+  to.generation = from.generation();
+  to.placed_at = FromMicros(from.placed_at_us());
+  if (from.has_replace_at_us()) {
+    to.replace_at = FromMicros(from.replace_at_us());
+  }
   return to;
 }
 
@@ -136,6 +144,12 @@ void PutJob(const Job& from, journal::JobRecord* to) {
   to->set_started_at_us(Micros(from.started_at));
   to->set_ended_at_us(Micros(from.ended_at));
   to->set_generation(from.generation);
+  to->set_gang(from.gang);
+  to->set_failures(from.failures);
+  to->set_restarts(from.restarts);
+  to->set_restart_reason(from.restart_reason);
+  to->set_restart_at_us(Micros(from.restart_at));
+  to->set_first_step(from.first_step);
   for (const Task& task : from.tasks) PutTask(task, to->add_tasks());
   PutCheckpoints(from, to);
   for (const Dataset& dataset : from.datasets) {
@@ -170,7 +184,21 @@ Job GetJob(const journal::JobRecord& from) {
   to.started_at = FromMicros(from.started_at_us());
   to.ended_at = FromMicros(from.ended_at_us());
   to.generation = from.generation();
+  to.gang = from.gang();
+  to.failures = from.failures();
+  to.restarts = from.restarts();
+  to.restart_reason = from.restart_reason();
+  to.restart_at = FromMicros(from.restart_at_us());
+  to.first_step = from.first_step();
   for (const auto& task : from.tasks()) to.tasks.push_back(GetTask(task));
+  if (to.gang == 0 && to.generation > 0) {
+    // Of a version that placed gangs alone.
+    to.gang = to.generation;
+    for (Task& task : to.tasks) {
+      task.generation = to.generation;
+      task.placed_at = to.placed_at;
+    }
+  }
   GetCheckpoints(from, &to);
   for (const auto& dataset : from.datasets()) {
     to.datasets.push_back(GetDataset(dataset));

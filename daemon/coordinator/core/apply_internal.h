@@ -23,6 +23,7 @@ class Applier {
   bool On(const JobQueued& event);
   bool On(const GangPlaced& event);
   bool On(const GangStarted& event);
+  bool On(const JobRestarted& event);
   bool On(const JobSucceeded& event);
   bool On(const JobFailed& event);
   bool On(const JobCancelled& event);
@@ -31,6 +32,8 @@ class Applier {
   bool On(const TaskAttached& event);
   bool On(const TaskExited& event);
   bool On(const TaskGivenUp& event);
+  bool On(const TaskToBeReplaced& event);
+  bool On(const TaskReplaced& event);
   bool On(const TaskReleased& event);
 
   bool On(const PlanAnnounced& event);
@@ -69,11 +72,17 @@ class Applier {
   // Notes the first one; false.
   bool Violation(const std::string& what);
   // A node would promise more than it offers; noted as a violation.
-  bool Overcommits(const GangPlaced& event);
+  bool Overcommits(const std::string& job,
+                   const std::vector<Placement>& placements);
+  // A task that its node's agent is to start.
+  Task Assigned(const Placement& placement, uint64_t generation);
   bool MoveJob(Job& job, JobState to);
   bool MoveTask(Task& task, TaskState to, const std::string& reason);
   // A job's end: what becomes of its tasks, and who learns of it.
   void EndJob(Job& job, TaskState remaining, const std::string& why);
+  // All that is not over yet, but feeds that `spared`; the nodes learn of it.
+  void StopTasks(Job& job, bool spare_feeds, TaskState remaining,
+                 const std::string& why);
   // The process is gone, as far as anybody knows.
   void FreeTask(Job& job, Task& task);
   bool Retire(const Job& job, Dataset& dataset, const SegmentsRetired& event);

@@ -25,6 +25,11 @@ std::vector<Task> TasksOf(const JobFacts& facts) {
   return tasks;
 }
 
+bool MayBeReplaced(const Task& task) {
+  return (task.state == TaskState::kFailed || task.state == TaskState::kLost) &&
+         !task.replace_at.has_value();
+}
+
 bool ByRoleAndNumber(const Task& a, const Task& b) {
   return std::make_pair(a.role, a.number) < std::make_pair(b.role, b.number);
 }
@@ -63,9 +68,10 @@ bool Applier::On(const JobQueued& event) {
   return true;
 }
 
-bool Applier::Overcommits(const GangPlaced& event) {
+bool Applier::Overcommits(const std::string& job,
+                          const std::vector<Placement>& placements) {
   std::map<std::string, Resources> reserved = ReservedByNode(state_);
-  for (const Placement& placement : event.placements) {
+  for (const Placement& placement : placements) {
     Resources& sum = reserved[placement.node];
     sum.millicpus += placement.resources.millicpus;
     sum.memory_bytes += placement.resources.memory_bytes;
@@ -75,11 +81,25 @@ bool Applier::Overcommits(const GangPlaced& event) {
         (placement.resources.memory_bytes > 0 &&
          sum.memory_bytes > offered.memory_bytes)) {
       return !Violation(absl::StrCat("node ", placement.node,
-                                     " has less than job ", event.job,
+                                     " has less than job ", job,
                                      " is to have there"));
     }
   }
   return false;
+}
+
+Task Applier::Assigned(const Placement& placement, uint64_t generation) {
+  Task task;
+  task.role = placement.role;
+  task.number = placement.number;
+  task.node = placement.node;
+  task.resources = placement.resources;
+  task.generation = generation;
+  task.placed_at = time_;
+  task.process_alive = true;
+  MoveTask(task, TaskState::kAssigned,
+           absl::StrCat("to be started by the agent of ", placement.node));
+  return task;
 }
 
 bool Applier::On(const GangPlaced& event) {
@@ -89,27 +109,36 @@ bool Applier::On(const GangPlaced& event) {
     return Violation(absl::StrCat("job ", job->id, " has generation ",
                                   job->generation, " already"));
   }
+  if (IsStopping(*job)) {
+    return Violation(absl::StrCat("processes of job ", job->id,
+                                  " from before may still be there"));
+  }
   std::vector<Task> tasks;
   std::set<std::string> nodes;
   for (const Placement& placement : event.placements) {
     if (state_.nodes.count(placement.node) == 0) {
       return Violation(absl::StrCat("there is no node ", placement.node));
     }
-    Task task;
-    task.role = placement.role;
-    task.number = placement.number;
-    task.node = placement.node;
-    task.resources = placement.resources;
-    task.process_alive = true;
-    MoveTask(task, TaskState::kAssigned,
-             absl::StrCat("to be started by the agent of ", placement.node));
-    tasks.push_back(std::move(task));
+    const auto feed = std::find_if(
+        job->tasks.begin(), job->tasks.end(), [&](const Task& task) {
+          return task.role == Role::kFeed && placement.role == Role::kFeed &&
+                 task.number == placement.number &&
+                 task.node == placement.node && !IsEnd(task.state) &&
+                 task.process_alive;
+        });
+    tasks.push_back(feed == job->tasks.end()
+                        ? Assigned(placement, event.generation)
+                        : *feed);
     nodes.insert(placement.node);
   }
-  if (Overcommits(event) || !MoveJob(*job, JobState::kStarting)) return false;
+  if (Overcommits(job->id, event.placements) ||
+      !MoveJob(*job, JobState::kStarting)) {
+    return false;
+  }
   std::sort(tasks.begin(), tasks.end(), ByRoleAndNumber);
   job->tasks = std::move(tasks);
   job->generation = event.generation;
+  job->gang = event.generation;
   job->placed_at = time_;
   UpdateActive(*job);
   for (const std::string& node : nodes) Emit(SendDesired{node});
@@ -126,7 +155,11 @@ bool Applier::On(const GangStarted& event) {
     }
   }
   if (!MoveJob(*job, JobState::kRunning)) return false;
-  if (job->started_at == absl::Time()) job->started_at = time_;
+  if (job->started_at == absl::Time()) {
+    job->started_at = time_;
+    if (event.restore.has_value()) job->first_step = event.restore->step;
+  }
+  job->restart_reason.clear();
   job->restore = event.restore;
   // What training starts from is a checkpoint that counts.
   if (event.restore.has_value() && job->checkpoints.empty()) {
@@ -138,14 +171,17 @@ bool Applier::On(const GangStarted& event) {
   return true;
 }
 
-void Applier::EndJob(Job& job, TaskState remaining, const std::string& why) {
-  job.ended_at = time_;
+void Applier::StopTasks(Job& job, bool spare_feeds, TaskState remaining,
+                        const std::string& why) {
   job.evaluating.reset();
   job.exporting.reset();
   std::set<std::string> nodes;
   for (Task& task : job.tasks) {
+    task.replace_at.reset();
     if (task.process_alive) nodes.insert(task.node);
-    if (IsEnd(task.state)) continue;
+    if (IsEnd(task.state) || (spare_feeds && task.role == Role::kFeed)) {
+      continue;
+    }
     // A task that never started cannot have ended well.
     const TaskState end =
         task.state == TaskState::kPending ? TaskState::kCancelled : remaining;
@@ -155,6 +191,24 @@ void Applier::EndJob(Job& job, TaskState remaining, const std::string& why) {
   for (const std::string& node : nodes) Emit(SendDesired{node});
   Emit(PublishNodes{});
   Emit(ReviewQueue{});
+}
+
+void Applier::EndJob(Job& job, TaskState remaining, const std::string& why) {
+  job.ended_at = time_;
+  job.restart_reason.clear();
+  StopTasks(job, /*spare_feeds=*/false, remaining, why);
+}
+
+bool Applier::On(const JobRestarted& event) {
+  Job* job = FindLiveJob(event.job);
+  if (job == nullptr || !MoveJob(*job, JobState::kRestarting)) return false;
+  job->failures += event.counted ? 1 : 0;
+  ++job->restarts;
+  job->restart_at = event.at;
+  job->restart_reason = event.reason;
+  StopTasks(*job, /*spare_feeds=*/true, TaskState::kCancelled,
+            "stopped: its job is started again");
+  return true;
 }
 
 bool Applier::On(const JobSucceeded& event) {
@@ -214,6 +268,8 @@ bool Applier::On(const TaskAttached& event) {
   task->pid = event.pid;
   task->endpoint = event.endpoint;
   if (event.restore.has_value()) job->restore = event.restore;
+  // One that takes another's place; the others learn where it is.
+  if (job->state == JobState::kRunning) Emit(SendMembership{job->id});
   return true;
 }
 
@@ -250,6 +306,48 @@ bool Applier::On(const TaskGivenUp& event) {
   }
   Emit(SendDesired{task->node});
   Emit(RefuseTask{job->id, event.task, event.reason});
+  return true;
+}
+
+bool Applier::On(const TaskToBeReplaced& event) {
+  Job* job = FindLiveJob(event.job);
+  Task* task = job == nullptr ? nullptr : FindMutableTask(*job, event.task);
+  if (task == nullptr) return false;
+  if ((job->state != JobState::kStarting && job->state != JobState::kRunning) ||
+      !MayBeReplaced(*task)) {
+    return Violation(
+        absl::StrCat(event.task, " is ", TaskStateName(task->state), " in job ",
+                     job->id, ", which is ", JobStateName(job->state),
+                     ": nothing can take its place"));
+  }
+  job->failures += event.counted ? 1 : 0;
+  ++job->restarts;
+  task->replace_at = event.at;
+  task->reason = event.reason;
+  return true;
+}
+
+bool Applier::On(const TaskReplaced& event) {
+  Job* job = FindLiveJob(event.job);
+  const Placement& placement = event.placement;
+  Task* task =
+      job == nullptr
+          ? nullptr
+          : FindMutableTask(*job, TaskName(placement.role, placement.number));
+  if (task == nullptr) return false;
+  if (!task->replace_at.has_value() || task->process_alive ||
+      event.generation <= job->generation ||
+      state_.nodes.count(placement.node) == 0) {
+    return Violation(absl::StrCat(TaskName(*task), " of job ", job->id,
+                                  " cannot be replaced on ", placement.node,
+                                  " in generation ", event.generation));
+  }
+  if (Overcommits(job->id, {placement})) return false;
+  *task = Assigned(placement, event.generation);
+  job->generation = event.generation;
+  UpdateActive(*job);
+  Emit(SendDesired{placement.node});
+  Emit(PublishNodes{});
   return true;
 }
 

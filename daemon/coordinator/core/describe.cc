@@ -42,6 +42,9 @@ struct Describer {
     }
     return {e.job, "", "GangStarted", text};
   }
+  Description operator()(const JobRestarted& e) const {
+    return {e.job, e.task, "JobRestarted", e.reason};
+  }
   Description operator()(const JobSucceeded& e) const {
     return {e.job, "", "JobSucceeded", e.reason};
   }
@@ -70,6 +73,15 @@ struct Describer {
   }
   Description operator()(const TaskGivenUp& e) const {
     return {e.job, e.task, e.lost ? "TaskLost" : "TaskGivenUp", e.reason};
+  }
+  Description operator()(const TaskToBeReplaced& e) const {
+    return {e.job, e.task, "TaskToBeReplaced", e.reason};
+  }
+  Description operator()(const TaskReplaced& e) const {
+    return {e.job, TaskName(e.placement.role, e.placement.number),
+            "TaskReplaced",
+            absl::StrCat("placed on ", e.placement.node, ", generation ",
+                         e.generation)};
   }
   Description operator()(const TaskReleased& e) const {
     return {e.job, e.task, "TaskReleased", e.reason};

@@ -58,6 +58,19 @@ struct GangStarted {
   std::optional<CheckpointRef> restore;
 };
 
+// All its tasks but the feeds are stopped; once they are, it is placed again
+// and goes on from its newest checkpoint.
+struct JobRestarted {
+  std::string job;
+  // The first that failed.
+  std::string task;
+  // Counts against restart.max_failures.
+  bool counted = false;
+  // Not before.
+  absl::Time at;
+  std::string reason;
+};
+
 struct JobSucceeded {
   std::string job;
   std::string reason;
@@ -114,6 +127,24 @@ struct TaskGivenUp {
   // Its node is gone (LOST), else it FAILED.
   bool lost = false;
   std::string reason;
+};
+
+// It has ended badly, and another process is to take its place while the others
+// go on.
+struct TaskToBeReplaced {
+  std::string job;
+  std::string task;
+  bool counted = false;
+  // Not before.
+  absl::Time at;
+  std::string reason;
+};
+
+// That process has a node.
+struct TaskReplaced {
+  std::string job;
+  uint64_t generation = 0;
+  Placement placement;
 };
 
 // Nobody expects its process to exist any longer; its resources are free.
@@ -261,13 +292,14 @@ struct NodeLost {
 };
 
 using EventBody = std::variant<
-    JobSubmitted, JobQueued, GangPlaced, GangStarted, JobSucceeded, JobFailed,
-    JobCancelled, TaskStarted, TaskAttached, TaskExited, TaskGivenUp,
-    TaskReleased, PlanAnnounced, TrainingFinished, CheckpointCommitted,
-    CheckpointsRetired, EvaluationStarted, CheckpointEvaluated, ExportStarted,
-    ExportWritten, ProducerBegun, PartitionSealed, ProducerCommitted,
-    BatchCommitted, SegmentPublished, SegmentsRetired, ProducerAborted,
-    DatasetCompleted, SpoolNoticed, NodeRegistered, NodeLost>;
+    JobSubmitted, JobQueued, GangPlaced, GangStarted, JobRestarted,
+    JobSucceeded, JobFailed, JobCancelled, TaskStarted, TaskAttached,
+    TaskExited, TaskGivenUp, TaskToBeReplaced, TaskReplaced, TaskReleased,
+    PlanAnnounced, TrainingFinished, CheckpointCommitted, CheckpointsRetired,
+    EvaluationStarted, CheckpointEvaluated, ExportStarted, ExportWritten,
+    ProducerBegun, PartitionSealed, ProducerCommitted, BatchCommitted,
+    SegmentPublished, SegmentsRetired, ProducerAborted, DatasetCompleted,
+    SpoolNoticed, NodeRegistered, NodeLost>;
 
 struct Event {
   absl::Time time;

@@ -54,8 +54,19 @@ absl::Status CheckTasks(const State& state, const Job& job) {
     if (job.state == JobState::kRunning &&
         (task.state == TaskState::kPending ||
          task.state == TaskState::kAssigned ||
-         task.state == TaskState::kStarting)) {
+         task.state == TaskState::kStarting) &&
+        task.generation <= job.gang) {
       return Broken(job, absl::StrCat(TaskName(task), " is not there"));
+    }
+    if (task.replace_at.has_value() && !IsEnd(task.state)) {
+      return Broken(job, absl::StrCat(TaskName(task),
+                                      " goes on and is to be "
+                                      "replaced"));
+    }
+    if (task.generation > job.generation) {
+      return Broken(
+          job, absl::StrCat(TaskName(task), " is of generation ",
+                            task.generation, ", its job of ", job.generation));
     }
   }
   return absl::OkStatus();
@@ -138,6 +149,9 @@ absl::Status CheckJob(const State& state, const Job& job) {
   if (ended == job.reason.empty()) return Broken(job, "its reason is wrong");
   if (ended != (job.ended_at != absl::Time())) {
     return Broken(job, "its end has no time, or the other way round");
+  }
+  if ((job.state == JobState::kRestarting) && job.restart_reason.empty()) {
+    return Broken(job, "nobody knows why it is started again");
   }
   if ((job.state == JobState::kFailed) != job.cause.has_value()) {
     return Broken(job, "failed without a cause, or the other way round");

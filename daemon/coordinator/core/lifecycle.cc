@@ -11,14 +11,15 @@ using J = JobState;
 using T = TaskState;
 
 constexpr std::pair<J, J> kJobTransitions[] = {
-    {J::kSubmitted, J::kQueued},    {J::kSubmitted, J::kFailed},
-    {J::kSubmitted, J::kCancelled}, {J::kQueued, J::kStarting},
-    {J::kQueued, J::kFailed},       {J::kQueued, J::kCancelled},
-    {J::kStarting, J::kRunning},    {J::kStarting, J::kFailed},
-    {J::kStarting, J::kCancelled},  {J::kRunning, J::kRestarting},
-    {J::kRunning, J::kSucceeded},   {J::kRunning, J::kFailed},
-    {J::kRunning, J::kCancelled},   {J::kRestarting, J::kStarting},
-    {J::kRestarting, J::kFailed},   {J::kRestarting, J::kCancelled},
+    {J::kSubmitted, J::kQueued},     {J::kSubmitted, J::kFailed},
+    {J::kSubmitted, J::kCancelled},  {J::kQueued, J::kStarting},
+    {J::kQueued, J::kFailed},        {J::kQueued, J::kCancelled},
+    {J::kStarting, J::kRunning},     {J::kStarting, J::kFailed},
+    {J::kStarting, J::kCancelled},   {J::kStarting, J::kRestarting},
+    {J::kRunning, J::kRestarting},   {J::kRunning, J::kSucceeded},
+    {J::kRunning, J::kFailed},       {J::kRunning, J::kCancelled},
+    {J::kRestarting, J::kStarting},  {J::kRestarting, J::kFailed},
+    {J::kRestarting, J::kCancelled},
 };
 
 constexpr std::pair<T, T> kTaskTransitions[] = {

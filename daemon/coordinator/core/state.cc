@@ -68,6 +68,38 @@ int CountTasks(const Job& job, Role role) {
   return count;
 }
 
+std::optional<CheckpointRef> RestoreOf(const Job& job) {
+  if (job.checkpoints.empty()) return job.restore;
+  return job.checkpoints.back().ref;
+}
+
+bool IsStopping(const Job& job) {
+  return std::any_of(job.tasks.begin(), job.tasks.end(), [](const Task& task) {
+    return task.process_alive && task.role != Role::kFeed;
+  });
+}
+
+int64_t FirstStepOf(const Job& job, const Dataset& dataset) {
+  const auto end = dataset.segment_ends.find(dataset.retired_segments);
+  if (end != dataset.segment_ends.end()) return end->second;
+  // What a stream has given is gone; other rows are pushed again as a whole.
+  return FactsOf(job, dataset).growth == Growth::kStream ? job.first_step : 0;
+}
+
+int64_t RowsAt(const Job& job, const std::string& feed) {
+  int64_t rows = 0;
+  for (const Dataset& dataset : job.datasets) {
+    for (const auto& [producer_name, producer] : dataset.producers) {
+      for (const auto& [name, partition] : producer.partitions) {
+        if (partition.feed == feed && !IsRetired(dataset, partition)) {
+          rows += partition.rows;
+        }
+      }
+    }
+  }
+  return rows;
+}
+
 Role ShardRoleOf(const Job& job) {
   return CountTasks(job, Role::kPs) > 0 ? Role::kPs : Role::kWorker;
 }

@@ -153,6 +153,11 @@ struct JobFacts {
   std::string storage;
   // `storage` is a folder that other nodes do not see.
   bool one_node = false;
+  // Failures of its own that it survives; with 0 nothing of it is started
+  // again, whatever the cause.
+  int max_failures = 0;
+  // A worker holds nothing that another process could not take up.
+  bool replaceable_workers = false;
 };
 
 struct Task {
@@ -162,6 +167,9 @@ struct Task {
   std::string reason;
   std::string node;
   Resources resources;
+  // Of its process: the job's when that was placed.
+  uint64_t generation = 0;
+  absl::Time placed_at;
   // Its process may exist: it keeps its resources, and logs are where it was.
   bool process_alive = false;
   // Drawn by its process; 0 before its hello.
@@ -171,6 +179,8 @@ struct Task {
   // A worker has taken all its steps.
   bool training_done = false;
   std::optional<ExitCause> exit;
+  // It has ended badly, and another process takes its place from then on.
+  std::optional<absl::Time> replace_at;
 };
 
 struct FailureCause {
@@ -256,14 +266,25 @@ struct Job {
   absl::Time placed_at;
   absl::Time started_at;
   absl::Time ended_at;
-  // Grows with every placement; 0 before the first.
+  // Grows with every placement, of the gang or of one task; 0 before the first.
   uint64_t generation = 0;
+  // Of the gang's newest placement: those who exchange tensors are of one gang.
+  uint64_t gang = 0;
+  // Of its own that were counted against facts.max_failures.
+  int failures = 0;
+  // How often something of it was started again, whatever the cause.
+  int restarts = 0;
+  // While it is RESTARTING: why, and that it is not placed before.
+  std::string restart_reason;
+  absl::Time restart_at;
   // ps, worker, evaluator, feed; each by number.
   std::vector<Task> tasks;
 
   std::optional<TrainingPlan> plan;
   // What its tasks started from.
   std::optional<CheckpointRef> restore;
+  // The step at which its first gang began.
+  int64_t first_step = 0;
   // Oldest first.
   std::vector<Checkpoint> checkpoints;
   std::vector<CheckpointRef> retired;
@@ -321,12 +342,22 @@ std::string TaskName(const Task& task);
 const Job* FindJob(const State& state, const std::string& id);
 const Task* FindTask(const Job& job, const std::string& name);
 const Dataset* FindDataset(const Job& job, const std::string& name);
+// Where it grows: the step at which the first segment begins that is not
+// retired.
+int64_t FirstStepOf(const Job& job, const Dataset& dataset);
+// Rows of it that only this feed has, and that are needed still.
+int64_t RowsAt(const Job& job, const std::string& feed);
 // What the spec says of it; one that is not pushed grows not.
 PushedDataset FactsOf(const Job& job, const Dataset& dataset);
 const Checkpoint* FindCheckpoint(const Job& job, int64_t step);
 
 // Tasks of a role, e.g. the number of shards of Role::kPs.
 int CountTasks(const Job& job, Role role);
+// What a gang that starts now goes on from.
+std::optional<CheckpointRef> RestoreOf(const Job& job);
+// Some process of the job may exist that keeps its gang from being placed
+// again. (Feeds stay.)
+bool IsStopping(const Job& job);
 // Who holds the parameters: the parameter servers, or without them (all-reduce)
 // the workers. The first of them keeps the checkpoints.
 Role ShardRoleOf(const Job& job);

@@ -51,6 +51,38 @@ std::string DescribeRunning(const Job& job, int64_t step) {
   return text;
 }
 
+// Of each task that is not there, why not.
+std::string DescribeReplaced(const Job& job) {
+  std::string text;
+  for (const Task& task : job.tasks) {
+    if (task.replace_at.has_value()) {
+      absl::StrAppend(&text, "; ", TaskName(task), ": ", task.reason);
+    } else if (task.state == TaskState::kAssigned ||
+               task.state == TaskState::kStarting) {
+      absl::StrAppend(&text, "; ", TaskName(task), " is being started again");
+    }
+  }
+  return text;
+}
+
+std::string DescribeRestarting(const Job& job,
+                               const std::string& queue_reason) {
+  std::vector<std::string> ending;
+  for (const Task& task : job.tasks) {
+    if (task.process_alive && task.role != Role::kFeed &&
+        ending.size() < kMaxNamesInReason) {
+      ending.push_back(TaskName(task));
+    }
+  }
+  if (!ending.empty()) {
+    return absl::StrCat(job.restart_reason, "; waits for ",
+                        absl::StrJoin(ending, ", "), " to end");
+  }
+  return queue_reason.empty()
+             ? job.restart_reason
+             : absl::StrCat(job.restart_reason, "; ", queue_reason);
+}
+
 }  // namespace
 
 std::vector<DesiredTask> DesiredOn(const State& state,
@@ -93,9 +125,9 @@ std::string DescribeWait(const Job& job, const std::string& queue_reason,
     case JobState::kStarting:
       return absl::StrCat("waiting for ", DescribeMissing(job));
     case JobState::kRunning:
-      return DescribeRunning(job, step);
+      return absl::StrCat(DescribeRunning(job, step), DescribeReplaced(job));
     case JobState::kRestarting:
-      return "waits for its tasks to end";
+      return DescribeRestarting(job, queue_reason);
     case JobState::kSucceeded:
     case JobState::kFailed:
     case JobState::kCancelled:

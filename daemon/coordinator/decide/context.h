@@ -52,6 +52,9 @@ struct JobRuntime {
   std::map<int64_t, SavedShards> shards_saved;
   // Why it waits for a place, by the last look at the queue.
   std::string queue_reason;
+  // Of each task that has ended and whose process is not known to have: since
+  // when.
+  std::map<std::string, absl::Time> stopping;
   // When each task was last heard of.
   std::map<std::string, absl::Time> tasks_seen;
 };

@@ -48,38 +48,36 @@ absl::Status CheckStorage(const State& state, const SubmitCommand& command) {
   return absl::OkStatus();
 }
 
-std::vector<NodeOffer> OffersOf(const Context& context) {
-  const std::map<std::string, Resources> reserved =
-      ReservedByNode(context.state());
-  std::vector<NodeOffer> offers;
-  for (const auto& [name, node] : context.state().nodes) {
-    if (node.gone) continue;
-    NodeOffer offer{name, node.offered, {}, ""};
-    const auto found = reserved.find(name);
-    if (found != reserved.end()) offer.reserved = found->second;
-    const auto silent = context.runtime.silent_nodes.find(name);
-    if (silent != context.runtime.silent_nodes.end()) {
-      offer.unusable = silent->second;
-    } else if (context.runtime.nodes_seen.count(name) == 0) {
-      offer.unusable = "has not come back since the coordinator started";
-    }
-    offers.push_back(std::move(offer));
-  }
-  return offers;
-}
-
-std::vector<std::string> QueueOf(const State& state) {
+// Those that are started again keep their place.
+std::vector<std::string> QueueOf(const State& state, absl::Time now) {
   std::vector<std::pair<uint64_t, std::string>> order;
   for (const std::string& id : state.active) {
     const Job& job = state.jobs.at(id);
-    if (job.state == JobState::kQueued)
+    if (job.state == JobState::kQueued ||
+        (job.state == JobState::kRestarting && !IsStopping(job) &&
+         job.restart_at <= now)) {
       order.emplace_back(job.submitted_index, id);
+    }
   }
   std::sort(order.begin(), order.end());
   std::vector<std::string> queue;
   queue.reserve(order.size());
   for (auto& [index, id] : order) queue.push_back(std::move(id));
   return queue;
+}
+
+// What a gang that was there before is bound to.
+FormerGang FormerOf(const Job& job) {
+  FormerGang former;
+  if (job.state != JobState::kRestarting) return former;
+  for (const Task& task : job.tasks) {
+    if (task.role == Role::kFeed && task.state != TaskState::kLost) {
+      former.feeds.push_back(
+          {task.role, task.number, task.node, task.resources});
+    }
+    if (job.facts.one_node && !task.node.empty()) former.node = task.node;
+  }
+  return former;
 }
 
 void SetQueueReason(const Context& context, const std::string& job,
@@ -136,10 +134,30 @@ absl::Status Cancel(const Context& context, const std::string& id,
   return absl::OkStatus();
 }
 
+std::vector<NodeOffer> OffersOf(const Context& context) {
+  const std::map<std::string, Resources> reserved =
+      ReservedByNode(context.state());
+  std::vector<NodeOffer> offers;
+  for (const auto& [name, node] : context.state().nodes) {
+    if (node.gone) continue;
+    NodeOffer offer{name, node.offered, {}, ""};
+    const auto found = reserved.find(name);
+    if (found != reserved.end()) offer.reserved = found->second;
+    const auto silent = context.runtime.silent_nodes.find(name);
+    if (silent != context.runtime.silent_nodes.end()) {
+      offer.unusable = silent->second;
+    } else if (context.runtime.nodes_seen.count(name) == 0) {
+      offer.unusable = "has not come back since the coordinator started";
+    }
+    offers.push_back(std::move(offer));
+  }
+  return offers;
+}
+
 void PlaceQueued(const Context& context) {
   std::vector<NodeOffer> offers = OffersOf(context);
   std::string blocked_by;
-  for (const std::string& id : QueueOf(context.state())) {
+  for (const std::string& id : QueueOf(context.state(), context.now)) {
     if (!blocked_by.empty()) {
       SetQueueReason(context, id,
                      absl::StrCat("waits behind job ", blocked_by,
@@ -148,7 +166,7 @@ void PlaceQueued(const Context& context) {
       continue;
     }
     const Job& job = context.state().jobs.at(id);
-    GangPlan plan = PlaceGang(job.facts, offers);
+    GangPlan plan = PlaceGang(job.facts, offers, FormerOf(job));
     if (plan.placements.empty()) {
       SetQueueReason(context, id, plan.reason);
       if (!plan.never_fits) blocked_by = id;

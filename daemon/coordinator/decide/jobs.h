@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "daemon/coordinator/decide/context.h"
+#include "daemon/coordinator/policy/placement.h"
 
 namespace tfd::coordinator {
 
@@ -43,6 +44,9 @@ absl::StatusOr<const Job*> RequireJob(const State& state,
 // Places what can be placed, first come first served: a job that waits for
 // resources holds back those behind it, one that can never fit does not.
 void PlaceQueued(const Context& context);
+
+// The nodes as placement sees them.
+std::vector<NodeOffer> OffersOf(const Context& context);
 
 // Takes every step that the progress policy asks for.
 void Advance(const Context& context, const std::string& job);

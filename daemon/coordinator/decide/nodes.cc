@@ -1,6 +1,7 @@
 #include "daemon/coordinator/decide/nodes.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "daemon/coordinator/core/lifecycle.h"
 #include "daemon/coordinator/decide/jobs.h"
+#include "daemon/coordinator/decide/recovery.h"
 #include "daemon/coordinator/policy/exit.h"
 
 namespace tfd::coordinator {
@@ -47,6 +49,14 @@ std::vector<TaskKey> MissingOn(const State& state, const std::string& node,
   return missing;
 }
 
+// The task that is meant, in the generation that is meant.
+const Task* TaskOf(const State& state, const ProcessReport& report) {
+  const Job* job = FindJob(state, report.job);
+  const Task* task = job == nullptr ? nullptr : FindTask(*job, report.task);
+  return task != nullptr && task->generation == report.generation ? task
+                                                                  : nullptr;
+}
+
 void GiveUpMissing(const Context& context, const TaskKey& key,
                    const std::string& node) {
   const auto& [id, name] = key;
@@ -58,9 +68,10 @@ void GiveUpMissing(const Context& context, const TaskKey& key,
       " came back without its process: was its state folder removed?");
   if (!IsEnd(task->state)) {
     context.Record(TaskGivenUp{id, name, /*lost=*/false, reason});
-    FailJob(context, id, name, reason, std::nullopt);
+    Recover(context, id, {name}, reason, std::nullopt);
   }
   context.Record(TaskReleased{id, name, reason});
+  ReplaceTasks(context, id);
 }
 
 }  // namespace
@@ -87,8 +98,7 @@ absl::Status AttachNode(const Context& context, AgentFacts facts) {
                    });
   std::set<TaskKey> there;
   for (const ProcessReport& report : reports) {
-    const Job* job = FindJob(context.state(), report.job);
-    if (job != nullptr && job->generation == report.generation) {
+    if (TaskOf(context.state(), report) != nullptr) {
       there.emplace(report.job, report.task);
     }
     TakeReport(context, node, report);
@@ -102,10 +112,8 @@ absl::Status AttachNode(const Context& context, AgentFacts facts) {
 
 void TakeReport(const Context& context, const std::string& node,
                 const ProcessReport& report) {
-  const Job* job = FindJob(context.state(), report.job);
   // A process nobody wants is stopped by the desired state.
-  if (job == nullptr || job->generation != report.generation) return;
-  const Task* task = FindTask(*job, report.task);
+  const Task* task = TaskOf(context.state(), report);
   if (task == nullptr || task->node != node || !task->process_alive) return;
   if (!report.exit.has_value()) {
     if (task->state == TaskState::kAssigned) {
@@ -113,38 +121,43 @@ void TakeReport(const Context& context, const std::string& node,
     }
     return;
   }
-  const ExitVerdict verdict = JudgeExit(*job, *task, *report.exit);
+  const Job& job = context.state().jobs.at(report.job);
+  const ExitVerdict verdict = JudgeExit(job, *task, *report.exit);
   context.Record(TaskExited{report.job, report.task, *report.exit,
                             verdict.failed, verdict.reason});
   if (verdict.failed) {
-    FailJob(context, report.job, report.task, verdict.reason, report.exit);
+    Recover(context, report.job, {report.task}, verdict.reason, report.exit);
   } else {
+    ReplaceTasks(context, report.job);
     Advance(context, report.job);
   }
 }
 
 void LoseNode(const Context& context, const std::string& node,
               const std::string& reason) {
+  const std::string why = absl::StrCat("its node ", node, " ", reason);
   const std::set<std::string> active = context.state().active;
+  std::map<std::string, std::vector<std::string>> lost;
   for (const std::string& id : active) {
-    std::vector<std::string> lost;
     for (const Task& task : context.state().jobs.at(id).tasks) {
       if (task.node == node && !IsEnd(task.state)) {
-        lost.push_back(TaskName(task));
+        lost[id].push_back(TaskName(task));
       }
     }
-    const std::string why = absl::StrCat("its node ", node, " ", reason);
-    for (const std::string& task : lost) {
+  }
+  for (const auto& [id, tasks] : lost) {
+    for (const std::string& task : tasks) {
       context.Record(TaskGivenUp{id, task, /*lost=*/true, why});
     }
-    if (lost.empty()) continue;
-    ExitCause exit;
-    exit.kind = ExitCause::Kind::kNodeLost;
-    FailJob(context, id, lost.front(), why, exit);
   }
   context.runtime.silent_nodes.erase(node);
   context.runtime.nodes_seen.erase(node);
   context.Record(NodeLost{node, reason});
+  ExitCause exit;
+  exit.kind = ExitCause::Kind::kNodeLost;
+  for (const auto& [id, tasks] : lost) Recover(context, id, tasks, why, exit);
+  // What waited for the end of processes there.
+  for (const std::string& id : active) ReplaceTasks(context, id);
 }
 
 }  // namespace tfd::coordinator

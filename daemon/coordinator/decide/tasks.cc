@@ -7,6 +7,7 @@
 #include "daemon/coordinator/core/views.h"
 #include "daemon/coordinator/decide/growth.h"
 #include "daemon/coordinator/decide/jobs.h"
+#include "daemon/coordinator/decide/recovery.h"
 
 namespace tfd::coordinator {
 namespace {
@@ -23,12 +24,12 @@ absl::Status CheckSeat(const Job* job, const TaskFacts& facts) {
     return Refused(
         facts, absl::StrCat("the job has ended: ", JobStateName(job->state)));
   }
-  if (facts.generation != job->generation) {
-    return Refused(facts, absl::StrCat("the generation is stale, it is now ",
-                                       job->generation));
-  }
   const Task* task = FindTask(*job, facts.task);
   if (task == nullptr) return Refused(facts, "there is no such task");
+  if (facts.generation != task->generation) {
+    return Refused(facts, absl::StrCat("the generation is stale, it is now ",
+                                       task->generation));
+  }
   if (IsEnd(task->state)) {
     return Refused(
         facts, absl::StrCat("the task has ended: ", TaskStateName(task->state),
@@ -90,7 +91,7 @@ absl::StatusOr<std::vector<Effect>> AttachTask(const Context& context,
           absl::StrCat("its process ", task->pid, " was replaced by process ",
                        facts.pid, ", which knows nothing of what it did");
       context.Record(TaskGivenUp{facts.job, facts.task, /*lost=*/false, why});
-      FailJob(context, facts.job, facts.task, why, std::nullopt);
+      Recover(context, facts.job, {facts.task}, why, std::nullopt);
       return Refused(facts, why);
     }
     std::vector<Effect> again = CommandsOnAttach(*job, *task);
@@ -103,8 +104,10 @@ absl::StatusOr<std::vector<Effect>> AttachTask(const Context& context,
   }
   context.Record(TaskAttached{facts.job, facts.task, facts.incarnation,
                               facts.pid, facts.endpoint, facts.restore});
+  // What the one whose place it takes was asked for.
+  if (job->state == JobState::kRunning) return CommandsOnAttach(*job, *task);
   if (job->state == JobState::kStarting && AllRunning(*job)) {
-    context.Record(GangStarted{facts.job, job->restore});
+    context.Record(GangStarted{facts.job, RestoreOf(*job)});
     Advance(context, facts.job);
   }
   return std::vector<Effect>();

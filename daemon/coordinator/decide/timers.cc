@@ -11,6 +11,7 @@
 #include "daemon/coordinator/core/views.h"
 #include "daemon/coordinator/decide/jobs.h"
 #include "daemon/coordinator/decide/nodes.h"
+#include "daemon/coordinator/decide/recovery.h"
 
 namespace tfd::coordinator {
 namespace {
@@ -69,49 +70,73 @@ void LookAtTasks(const Context& context, const std::string& id) {
         absl::StrCat(verdict.reason, " (process ", task.pid,
                      "): is it stopped, or its machine overloaded?");
     context.Record(TaskGivenUp{id, name, /*lost=*/false, why});
-    FailJob(context, id, name, why, std::nullopt);
+    Recover(context, id, {name}, why, std::nullopt);
     return;
   }
 }
 
 void LookAtStart(const Context& context, const std::string& id) {
   const Job& job = context.state().jobs.at(id);
-  const absl::Duration waited = context.now - job.placed_at;
-  if (job.state != JobState::kStarting ||
-      waited < context.terms.start_deadline ||
+  if ((job.state != JobState::kStarting && job.state != JobState::kRunning) ||
       context.now < context.runtime.judge_from) {
     return;
   }
-  std::string first;
   for (const Task& task : job.tasks) {
-    if (task.state != TaskState::kRunning && first.empty()) {
-      first = TaskName(task);
+    if ((task.state != TaskState::kAssigned &&
+         task.state != TaskState::kStarting) ||
+        context.now - task.placed_at < context.terms.start_deadline) {
+      continue;
     }
+    const std::string name = TaskName(task);
+    const std::string why =
+        absl::StrCat("not all tasks were there within ",
+                     tfd::FormatDuration(context.terms.start_deadline),
+                     " after placement; missing: ", DescribeMissing(job));
+    context.Record(TaskGivenUp{id, name, /*lost=*/false, why});
+    Recover(context, id, {name}, why, std::nullopt);
+    return;
   }
-  const std::string why =
-      absl::StrCat("not all tasks were there within ",
-                   tfd::FormatDuration(context.terms.start_deadline),
-                   " after placement; missing: ", DescribeMissing(job));
-  context.Record(TaskGivenUp{id, first, /*lost=*/false, why});
-  FailJob(context, id, first, why, std::nullopt);
+}
+
+// Since when a task has been over whose process may be there.
+absl::Time StoppingSince(const Context& context, const Job& job,
+                         const std::string& task) {
+  if (IsEnd(job.state)) return job.ended_at;
+  return context.runtime.jobs[job.id]
+      .stopping.try_emplace(task, context.now)
+      .first->second;
 }
 
 void LookAtStop(const Context& context, const std::string& id) {
+  if (context.now < context.runtime.judge_from) return;
   const Job& job = context.state().jobs.at(id);
-  if (!IsEnd(job.state) || context.now < context.runtime.judge_from ||
-      context.now - job.ended_at < context.terms.stop_grace) {
-    return;
-  }
-  std::vector<std::string> names;
+  std::map<std::string, absl::Time>& stopping =
+      context.runtime.jobs[id].stopping;
+  std::vector<std::string> overdue;
   for (const Task& task : job.tasks) {
-    if (task.process_alive) names.push_back(TaskName(task));
+    const std::string name = TaskName(task);
+    if (!IsEnd(task.state) || !task.process_alive) {
+      stopping.erase(name);
+    } else if (context.now - StoppingSince(context, job, name) >=
+               context.terms.stop_grace) {
+      overdue.push_back(name);
+    }
   }
-  for (const std::string& name : names) {
+  for (const std::string& name : overdue) {
     context.Record(
         TaskReleased{id, name,
                      absl::StrCat("nobody saw its process end within ",
                                   tfd::FormatDuration(context.terms.stop_grace),
                                   "; its resources are given to others")});
+  }
+}
+
+void LookAtRestart(const Context& context, const std::string& id) {
+  ReplaceTasks(context, id);
+  const Job* job = FindJob(context.state(), id);
+  if (job != nullptr && job->state == JobState::kRestarting &&
+      !IsStopping(*job) && job->restart_at <= context.now) {
+    context.Emit(ReviewQueue{});
   }
 }
 
@@ -133,6 +158,7 @@ void LookAtTime(const Context& context) {
     LookAtTasks(context, id);
     LookAtStart(context, id);
     LookAtStop(context, id);
+    LookAtRestart(context, id);
   }
 }
 

@@ -8,7 +8,7 @@ namespace tfd::coordinator {
 
 ExitVerdict JudgeExit(const Job& job, const Task& task, const ExitCause& exit) {
   const std::string how = DescribeExit(exit);
-  if (IsEnd(job.state)) return {false, how};
+  if (IsEnd(job.state) || IsEnd(task.state)) return {false, how};
   if (exit.kind != ExitCause::Kind::kExited || exit.code != 0) {
     return {true, how};
   }

@@ -148,15 +148,31 @@ bool Place(const JobFacts& need, const std::vector<Room>& rooms,
   return Spread(tasks, rooms) || Pack(tasks, rooms);
 }
 
-void AddFeeds(std::vector<Placement>& placements) {
+void AddFeeds(const std::vector<Placement>& former,
+              std::vector<Placement>& placements) {
   std::set<std::string> nodes;
   for (const Placement& placement : placements) {
     if (placement.role == Role::kWorker) nodes.insert(placement.node);
   }
   int number = 0;
+  for (const Placement& feed : former) {
+    placements.push_back(feed);
+    nodes.erase(feed.node);
+    number = std::max(number, feed.number + 1);
+  }
   for (const std::string& node : nodes) {
     placements.push_back({Role::kFeed, number++, node, Resources()});
   }
+}
+
+// Only `name` is left of them.
+std::vector<NodeOffer> Only(const std::string& name,
+                            const std::vector<NodeOffer>& nodes) {
+  std::vector<NodeOffer> only;
+  for (const NodeOffer& node : nodes) {
+    if (node.name == name) only.push_back(node);
+  }
+  return only;
 }
 
 std::string DescribeNeed(const JobFacts& need) {
@@ -211,12 +227,23 @@ std::string DescribePlan(const std::vector<Placement>& placements) {
 
 }  // namespace
 
-GangPlan PlaceGang(const JobFacts& need, const std::vector<NodeOffer>& nodes) {
+GangPlan PlaceGang(const JobFacts& need, const std::vector<NodeOffer>& nodes,
+                   const FormerGang& former) {
+  if (!former.node.empty()) {
+    FormerGang rest = former;
+    rest.node.clear();
+    GangPlan plan = PlaceGang(need, Only(former.node, nodes), rest);
+    if (plan.placements.empty()) {
+      absl::StrAppend(&plan.reason, "; storage ", need.storage, " is on ",
+                      former.node, " alone");
+    }
+    return plan;
+  }
   GangPlan plan;
   std::vector<Placement> tasks = TasksOf(need);
   if (Place(need, FreeRooms(nodes), tasks)) {
     plan.reason = DescribePlan(tasks);
-    if (!need.pushed.empty()) AddFeeds(tasks);
+    if (!need.pushed.empty()) AddFeeds(former.feeds, tasks);
     plan.placements = std::move(tasks);
     return plan;
   }
@@ -226,6 +253,33 @@ GangPlan PlaceGang(const JobFacts& need, const std::vector<NodeOffer>& nodes) {
     absl::StrAppend(&plan.reason,
                     "; these nodes are too small even when nothing else runs");
   }
+  return plan;
+}
+
+GangPlan PlaceOne(const JobFacts& need, const Placement& former,
+                  const std::vector<NodeOffer>& nodes) {
+  const bool stays = former.role == Role::kFeed || need.one_node;
+  // Rooms point to them.
+  const std::vector<NodeOffer> candidates =
+      stays ? Only(former.node, nodes) : nodes;
+  std::vector<Room> rooms = FreeRooms(candidates);
+  std::stable_partition(rooms.begin(), rooms.end(), [&](const Room& room) {
+    return room.node->name == former.node;
+  });
+  GangPlan plan;
+  for (const Room& room : rooms) {
+    if (!room.Holds(former.resources)) continue;
+    Placement placement = former;
+    placement.node = room.node->name;
+    plan.placements.push_back(placement);
+    return plan;
+  }
+  plan.reason =
+      absl::StrCat(TaskName(former.role, former.number), " needs ",
+                   FormatCpus(former.resources.millicpus), " and ",
+                   FormatBytes(former.resources.memory_bytes),
+                   stays ? absl::StrCat(" on ", former.node) : std::string(),
+                   "; ", DescribeNodes(nodes));
   return plan;
 }
 

@@ -34,9 +34,24 @@ struct GangPlan {
   bool never_fits = false;
 };
 
+// What was there of a gang that is placed again.
+struct FormerGang {
+  // They stay where they are: what was pushed to them is there.
+  std::vector<Placement> feeds;
+  // The only node that sees the job's storage; empty: there are others.
+  std::string node;
+};
+
 // `nodes` in any order. A feed is added for each node that gets workers where
 // data is pushed; it reserves nothing: it works before the training does.
-GangPlan PlaceGang(const JobFacts& need, const std::vector<NodeOffer>& nodes);
+GangPlan PlaceGang(const JobFacts& need, const std::vector<NodeOffer>& nodes,
+                   const FormerGang& former = {});
+
+// One task of a gang whose others are where they are: where it was, if it may
+// be there, else where there is most room. A feed, and a job that must be on
+// one node, stays.
+GangPlan PlaceOne(const JobFacts& need, const Placement& former,
+                  const std::vector<NodeOffer>& nodes);
 
 }  // namespace tfd::coordinator
 

@@ -37,6 +37,8 @@ class Dice {
 
 JobFacts RandomFacts(Dice& dice) {
   JobFacts facts = testing::Facts(1, 2, dice.Roll(2));
+  facts.max_failures = 3;
+  facts.replaceable_workers = true;
   if (dice.Roll(3) == 0) {
     facts.pushed = {
         {"train", 1, static_cast<Growth>(dice.Roll(3)), 1, dice.Roll(2) == 0}};
@@ -60,7 +62,7 @@ EventBody RandomEvent(Dice& dice, const State& state) {
     case 5:
       return testing::PlacedOn(
           job, known == nullptr ? RandomFacts(dice) : known->facts, dice.Node(),
-          1 + dice.Roll(2));
+          1 + dice.Roll(6));
     case 6:
       return TaskStarted{job, dice.Task(), 1};
     case 7:
@@ -95,7 +97,21 @@ EventBody RandomEvent(Dice& dice, const State& state) {
       if (dice.Roll(8) != 0) return PlanAnnounced{job, {1000, 1, 1, 1}};
       return JobFailed{job, {"ps/0", "x", {}}, "failed", {}};
     default:
-      switch (dice.Roll(9)) {
+      switch (dice.Roll(13)) {
+        case 9:
+          return JobRestarted{job, dice.Task(), dice.Roll(2) == 0,
+                              testing::At(0), "again"};
+        case 10:
+        case 11:
+          return TaskToBeReplaced{job, dice.Task(), dice.Roll(2) == 0,
+                                  testing::At(0), "again"};
+        case 12:
+          return TaskReplaced{job,
+                              static_cast<uint64_t>(dice.Roll(8)),
+                              {Role::kWorker,
+                               dice.Roll(2),
+                               dice.Node(),
+                               {1000, testing::kGiB}}};
         case 6:
           return BatchCommitted{job, "train", "p", dice.Roll(4)};
         case 7:
@@ -150,11 +166,13 @@ std::string RandomCommand(Dice& dice) {
                           job, ":worker/0,", job, ":worker/1");
     case 2:
     case 3:
-      return absl::StrCat("submit ", job, " worker=2 evaluator=", dice.Roll(2),
-                          dice.Roll(2) ? " pushed=1" : "",
-                          dice.Roll(2) ? " growth=stream once=yes" : "",
-                          dice.Roll(2) ? " growth=seal" : "",
-                          dice.Roll(2) ? " accuracy=0.9" : "");
+      return absl::StrCat(
+          "submit ", job, " worker=2 evaluator=", dice.Roll(2),
+          dice.Roll(2) ? " pushed=1" : "",
+          dice.Roll(2) ? " growth=stream once=yes" : "",
+          dice.Roll(2) ? " growth=seal" : "",
+          dice.Roll(3) ? absl::StrCat(" failures=", dice.Roll(5)) : "",
+          dice.Roll(2) ? " accuracy=0.9" : "");
     case 4:
     case 5:
     case 6:
@@ -162,7 +180,7 @@ std::string RandomCommand(Dice& dice) {
                           dice.Task());
     case 7:
       return absl::StrCat("exited ", dice.Node(), " ", who,
-                          " code=", dice.Roll(2));
+                          dice.Roll(2) ? " code=" : " signal=", dice.Roll(2));
     case 8:
       return dice.Roll(2) == 0 ? absl::StrCat("plan ", who, " 1000")
                                : absl::StrCat("grown ", job, " worker/0 ",

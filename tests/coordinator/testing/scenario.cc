@@ -205,6 +205,8 @@ bool Scenario::DoJob(const Command& command) {
     facts.has_validation = command.Option("validation", "yes") == "yes";
     facts.keep = static_cast<int>(command.NumberOption("keep", 2));
     facts.one_node = command.Option("one_node") == "yes";
+    facts.max_failures = static_cast<int>(command.NumberOption("failures", 0));
+    facts.replaceable_workers = command.NumberOption("ps", 1) > 0;
     facts.storage = command.Option("storage", "/runs/" + command.Word(1));
     if (purpose == "predict") facts.purpose = Purpose::kPredict;
     if (purpose == "serve") {
@@ -245,6 +247,16 @@ bool Scenario::DoJob(const Command& command) {
   return false;
 }
 
+uint64_t Scenario::GenerationOf(const Command& command, const std::string& job,
+                                const std::string& task) const {
+  const Job* known = FindJob(ledger_->state(), job);
+  const Task* found = known == nullptr ? nullptr : FindTask(*known, task);
+  const uint64_t otherwise =
+      found == nullptr || found->generation == 0 ? 1 : found->generation;
+  return static_cast<uint64_t>(
+      command.NumberOption("generation", static_cast<int64_t>(otherwise)));
+}
+
 bool Scenario::DoNode(const Command& command) {
   if (command.Word(0) != "node" && command.Word(0) != "exited") return false;
   if (command.Word(0) == "node") {
@@ -260,7 +272,7 @@ bool Scenario::DoNode(const Command& command) {
       ProcessReport report;
       report.job = key[0];
       report.task = key[1];
-      report.generation = 1;
+      report.generation = GenerationOf(command, report.job, report.task);
       report.pid = 100;
       facts.tasks.push_back(report);
     }
@@ -270,8 +282,7 @@ bool Scenario::DoNode(const Command& command) {
   ProcessReport report;
   report.job = command.Word(2);
   report.task = command.Word(3);
-  report.generation =
-      static_cast<uint64_t>(command.NumberOption("generation", 1));
+  report.generation = GenerationOf(command, report.job, report.task);
   ExitCause exit;
   exit.code = static_cast<int>(command.NumberOption("code", 0));
   exit.signal = static_cast<int>(command.NumberOption("signal", 0));
@@ -294,8 +305,7 @@ bool Scenario::DoTask(const Command& command) {
       TaskFacts facts;
       facts.job = job;
       facts.task = command.Word(i);
-      facts.generation =
-          static_cast<uint64_t>(command.NumberOption("generation", 1));
+      facts.generation = GenerationOf(command, job, facts.task);
       facts.incarnation =
           static_cast<uint64_t>(command.NumberOption("incarnation", 7));
       facts.pid = static_cast<int64_t>(100 + i);

@@ -11,10 +11,11 @@
 //   node NAME [cpus=8] [memory_gib=64] [incarnation=I] [tasks=JOB:TASK,…]
 //   submit JOB [ps=N] [worker=N] [evaluator=N] [cpus=C] [validation=yes|no]
 //          [accuracy=TARGET] [keep=N] [pushed=PRODUCERS] [one_node=yes]
-//          [storage=S]
+//          [storage=S] [failures=N]
 //   cancel JOB [REASON…]
 //   started|hello JOB TASK…  [incarnation=N] [generation=N] [restore=STEP]
-//   exited NODE JOB TASK [code=N] [signal=N]
+//   exited NODE JOB TASK [code=N] [signal=N] [generation=N]
+//          (of the task's present generation where none is given)
 //   plan|done|metrics JOB TASK STEP
 //   saved JOB STEP SHARD · manifest JOB STEP
 //   evaluated JOB TASK STEP ACCURACY · exported JOB TASK STEP
@@ -68,6 +69,9 @@ class Scenario {
   bool DoTask(const Command& command);
   bool DoData(const Command& command);
   bool DoTime(const Command& command);
+  // The task's, where the command does not say one.
+  uint64_t GenerationOf(const Command& command, const std::string& job,
+                        const std::string& task) const;
   void Wait(int64_t seconds);
   void Restart();
   void Show(const std::string& job);

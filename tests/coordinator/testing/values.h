@@ -105,6 +105,8 @@ inline std::vector<EventBody> OneOfEach() {
   facts.pushed = {{"train", 2}};
   facts.target = Target{"accuracy", 0.99, {}};
   facts.one_node = true;
+  facts.max_failures = 3;
+  facts.replaceable_workers = true;
   ExitCause exit;
   exit.kind = ExitCause::Kind::kSignaled;
   exit.signal = 9;
@@ -118,6 +120,7 @@ inline std::vector<EventBody> OneOfEach() {
       JobQueued{"j"},
       PlacedOn("j", facts, "node-a"),
       GangStarted{"j", checkpoint},
+      JobRestarted{"j", "ps/0", true, At(90), "ps/0 was killed"},
       JobSucceeded{"j", "done", progress},
       JobFailed{
           "j", {"worker/1", "it failed", exit}, "worker/1 failed", progress},
@@ -126,6 +129,9 @@ inline std::vector<EventBody> OneOfEach() {
       TaskAttached{"j", "ps/0", 99, 4712, endpoint, checkpoint},
       TaskExited{"j", "worker/1", exit, true, "killed"},
       TaskGivenUp{"j", "worker/0", true, "its node is gone"},
+      TaskToBeReplaced{"j", "worker/0", true, At(91), "killed"},
+      TaskReplaced{
+          "j", 2, {Role::kWorker, 1, "node-a", facts.roles.front().each}},
       TaskReleased{"j", "worker/0", "nobody saw it"},
       PlanAnnounced{"j", {1000, 100, 6400, 64}},
       TrainingFinished{"j", "worker/1", 1000},
