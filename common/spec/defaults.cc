@@ -85,6 +85,7 @@ void FillPredict(v1::JobSpec* spec) {
   if (predict->has_input() && !predict->input().has_batch_size()) {
     predict->mutable_input()->set_batch_size(kScoringBatchSize);
   }
+  spec->mutable_restart();
   FillByRules(spec);
 }
 

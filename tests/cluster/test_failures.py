@@ -71,7 +71,8 @@ def test_a_worker_that_raises_is_the_cause_with_its_last_lines(
     "role,number", [("worker", signal.SIGKILL), ("ps", signal.SIGKILL)]
 )
 def test_a_killed_task_is_the_cause(programs, spec_file, role, number):
-    process = run_until_training(programs, spec_file(stop=LONG))
+    spec = spec_file(stop=LONG, restart="{max_failures: 0}")
+    process = run_until_training(programs, spec)
     programs.tasks(role)[0].kill(number)
     code, _, errors, seconds = end(process)
     assert code == 1

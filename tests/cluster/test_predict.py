@@ -91,7 +91,7 @@ def test_a_run_that_lost_a_worker_goes_on(programs, trained):
         part_records=1,
     )
     folder = programs.folder / "answers"
-    process = programs.start("run", spec)
+    process = programs.start("run", spec, "--set", "restart.max_failures=0")
     wait_for(lambda: list(folder.glob("part-*.jsonl")), "a part")
     programs.tasks("worker")[1].kill()
     _, errors = process.communicate(timeout=60)

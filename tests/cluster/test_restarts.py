@@ -13,8 +13,8 @@ from records import make_records
 
 TRAINING = {
     "deterministic": "true",
-    "stop": "{epochs: 150}",
-    "checkpoint": "{every_steps: 500, keep: 2}",
+    "stop": "{epochs: 60}",
+    "checkpoint": "{every_steps: 250, keep: 2}",
 }
 SERVERS = "{ps: {count: 2, cpus: 0.5}, worker: {count: 2, cpus: 0.5}}"
 
@@ -166,19 +166,42 @@ def test_a_worker_of_a_prediction_is_replaced(programs, spec_file, tmp_path):
     assert rows == list(range(2000))
 
 
+def test_a_worker_that_answers_is_replaced_and_callers_find_it(
+    cluster, programs, spec_file
+):
+    with tfd.Client(cluster.record()["address"]) as client:
+        storage = str(programs.folder / "storage")
+        trained = client.submit(str(spec_file(storage=storage)), "trained")
+        model = client.wait(trained, 120).export_uri
+        spec = {
+            "name": "serve",
+            "predict": {"model": model},
+            "tasks": {"worker": {"count": 2, "cpus": 0.5}},
+        }
+        job = client.submit(spec, "serve").id
+        images, _ = make_records(100, seed=3)
+        rows = {"image": images.reshape(len(images), -1)}
+        before = client.predict(job, rows)
+        for killed in ("worker/0", "worker/1", "worker/1"):
+            kill(programs, killed)
+            assert client.predict(job, rows, timeout=60).equals(before)
+        client.cancel(job)
+
+
 def test_a_feed_that_dies_finds_its_spool_again(cluster, programs, spec_file):
     """kill -9 while rows come in, and again once training has begun."""
     spec = spec_file(
         model="{builtin: linear, classes: 4}",
         data="{train: {format: pushed, columns: {features: image, label: label},"
         " batch_size: 32}}",
-        stop="{epochs: 200}",
+        stop="{epochs: 100}",
         tasks="{worker: {count: 1, cpus: 0.5}}",
+        storage=str(programs.folder / "storage"),
     )
     images, labels = make_records(2000, seed=1)
     table = image_table(images.reshape(len(images), -1), labels)
     with tfd.Client(cluster.record()["address"]) as client:
-        job = client.submit(str(spec), "fed")
+        job = client.submit(str(spec), "fed").id
 
         def rows():
             pieces = slices(table, 8)

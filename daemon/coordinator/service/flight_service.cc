@@ -48,14 +48,22 @@ absl::StatusOr<const Dataset*> RequireDataset(const Job& job,
                    "\": its spec would say data.", name, ".format: pushed"));
 }
 
-void AddEndpoints(const Job& job, Role role, flight::FlightInfo* info) {
+// Unavailable where none of them is there just now.
+absl::Status AddEndpoints(const Job& job, Role role, flight::FlightInfo* info) {
   for (const Task& task : job.tasks) {
-    if (task.role != role || task.endpoint.tcp.empty()) continue;
+    if (task.role != role || task.state != TaskState::kRunning ||
+        task.endpoint.tcp.empty()) {
+      continue;
+    }
     flight::FlightEndpoint* endpoint = info->add_endpoint();
     endpoint->mutable_ticket()->set_ticket(job.feed_token);
     endpoint->add_location()->set_uri(
         absl::StrCat("grpc+tcp://", task.endpoint.tcp));
   }
+  if (info->endpoint_size() > 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(
+      "no ", RoleName(role), " of job ", job.id,
+      " is there just now: ", DescribeWait(job, "", 0), "; try again"));
 }
 
 // Where rows are answered: the path ["jobs", JOB, "predict"].
@@ -102,8 +110,7 @@ absl::Status DescribeFlight(const State& state,
   *info->mutable_flight_descriptor() = descriptor;
   info->set_total_records(-1);
   info->set_total_bytes(-1);
-  AddEndpoints(**job, predicts ? Role::kWorker : Role::kFeed, info);
-  return absl::OkStatus();
+  return AddEndpoints(**job, predicts ? Role::kWorker : Role::kFeed, info);
 }
 
 // On the loop.

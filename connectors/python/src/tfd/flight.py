@@ -119,6 +119,12 @@ class Nodes:
                 ]
             return self._nodes[number % len(self._nodes)]
 
+    def count(self) -> int:
+        """How many there are."""
+        self.get(0)
+        with self._lock:
+            return len(self._nodes)
+
     def _client(self, location: str) -> flight.FlightClient:
         if location not in self._clients:
             self._clients[location] = _connect(location)

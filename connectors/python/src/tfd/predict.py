@@ -8,6 +8,7 @@ import collections
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,14 +25,15 @@ FLIGHT = "predict"
 # A batch is answered at once: large enough that messages cost little, small enough
 # that workers and callers are never without one.
 _BATCH_BYTES = 1 << 20
-# A broken connection, or a worker that is being replaced.
-_TRIES = 3
+# While a worker is being replaced.
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
 
 
 def predict(source: DatasetClient, table: pyarrow.Table, timeout: float) -> pyarrow.Table:
     """A row of answers for each row of `table`, whose columns are all features."""
     nodes = Nodes(source.endpoints)
-    workers = len(source.endpoints())
+    workers = nodes.count()
     runs = max(1, min(workers, table.num_rows))
     edges = [table.num_rows * i // runs for i in range(runs + 1)]
     cancelled = threading.Event()
@@ -56,16 +58,21 @@ def _retried(
     timeout: float,
     cancelled: threading.Event,
 ) -> pyarrow.Table:
-    node = nodes.get(number)
-    for tries_left in reversed(range(_TRIES)):
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE_SECONDS
+    broken: Node | None = None
+    while True:
         try:
-            return _exchange(node, job, rows, timeout, cancelled.is_set)
+            node = nodes.get(number, broken=broken)
+            broken = node
+            return _exchange(
+                node, job, rows, deadline - time.monotonic(), cancelled.is_set
+            )
         except errors.UnavailableError:
             # Nothing is changed by an answer, so it can be asked for again.
-            if not tries_left or cancelled.is_set():
+            if time.monotonic() + pause > deadline or cancelled.wait(pause):
                 raise
-            node = nodes.get(number, broken=node)
-    raise AssertionError("not reached")
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _exchange(
