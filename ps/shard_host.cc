@@ -17,6 +17,12 @@ namespace {
 // up before there is a membership.
 constexpr size_t kMaxWaitingOpens = 4096;
 
+absl::Status LostItsPlace(const std::string& whose) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("incarnation: another process has taken the place of ",
+                   whose, "; this one must end"));
+}
+
 absl::Status Stopping() {
   return absl::UnavailableError("the parameter server is stopping");
 }
@@ -154,6 +160,7 @@ absl::StatusOr<v1::OpenResponse> ShardHost::Answer(
       return made;
     }
   }
+  let_in_.emplace(request.task(), request.incarnation());
   v1::OpenResponse response;
   TFD_ASSIGN_OR_RETURN(const uint32_t slot, layout.SlotOf(request.task()));
   response.set_step(shard()->StepOf(slot));
@@ -168,11 +175,12 @@ absl::Status ShardHost::Check(const v1::OpenRequest& request,
     absl::MutexLock lock(&mutex_);
     const uint64_t named = IncarnationOf(request.task());
     if (named != 0 && named != request.incarnation()) {
-      // It may have come before the membership that names it.
+      if (let_in_.count({request.task(), request.incarnation()}) > 0) {
+        return LostItsPlace(request.task());
+      }
       return absl::UnavailableError(absl::StrCat(
           options_.task, " knows of another process as ", request.task(),
-          ": either that has taken its place, or the coordinator has not told "
-          "yet of this one"));
+          "; the coordinator may not have told yet of this one"));
     }
   }
   const auto& shards = layout.group().shards();
@@ -335,9 +343,7 @@ absl::Status ShardHost::CheckStream(const StreamSender& sender) const {
 absl::Status ShardHost::CheckFence(const StreamSender& sender) const {
   const uint64_t named = fences_[sender.slot].load(std::memory_order_acquire);
   if (named == 0 || named == sender.incarnation) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("incarnation: another process has taken the place of slot ",
-                   sender.slot, "; this one must end"));
+  return LostItsPlace(absl::StrCat("slot ", sender.slot));
 }
 
 absl::StatusOr<v1::CheckpointManifest> ShardHost::Manifest(int64_t step) const {

@@ -8,8 +8,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -148,6 +150,8 @@ class ShardHost {
 
   // Made once by the host's thread, before shard_ptr_ is set.
   v1::OpenRequest first_;
+  // The host's thread: processes that were let in, by task and incarnation.
+  std::set<std::pair<std::string, uint64_t>> let_in_;
   std::unique_ptr<SnapshotWriter> snapshots_;
   std::unique_ptr<Shard> shard_;
   // By slot: the incarnation that may exchange; 0: any.

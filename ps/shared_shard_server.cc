@@ -142,6 +142,8 @@ class SharedShardServer::Connection {
       return Take(*shard, header, std::move(payload));
     });
     host_->StreamEnds();
+    // The worker learns of it, too.
+    socket_.Shutdown();
     absl::MutexLock lock(&replies_->mutex);
     replies_->link = nullptr;
     return status;

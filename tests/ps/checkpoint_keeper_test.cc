@@ -45,6 +45,22 @@ TEST_F(PrepareStorageTest, ADamagedIndexIsNotTakenForAnEmptyStorage) {
   EXPECT_FALSE(LocalFileSystem()->Stat(path).ok());
 }
 
+TEST_F(PrepareStorageTest, AJobThatIsStartedAgainFindsItsOwn) {
+  v1::CommittedIndex index;
+  index.set_job("mine");
+  index.add_checkpoints()->set_step(7);
+  ASSERT_TRUE(store_.WriteCommitted(index).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      PrepareStorage(spec_, store_, "other").status()));
+  for (const bool overwrite : {false, true}) {
+    spec_.set_overwrite(overwrite);
+    const auto restore = PrepareStorage(spec_, store_, "mine");
+    ASSERT_TRUE(restore.ok()) << restore.status();
+    EXPECT_FALSE(restore->has_value());
+    EXPECT_TRUE(store_.ReadCommitted().ok());
+  }
+}
+
 TEST(CheckpointKeeperTest, AManifestThatCannotBeWrittenIsAFailure) {
   testing::TempFolder folder;
   const tensor::CheckpointStore store(LocalFileSystem(), folder.path());

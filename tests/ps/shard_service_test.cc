@@ -39,6 +39,7 @@ class ShardServiceTest : public ::testing::Test {
       if (!generation.empty()) {
         context.AddMetadata(kGenerationMetadata, generation);
       }
+      context.AddMetadata(kIncarnationMetadata, "1");
     }
     grpc::ClientContext context;
   };
