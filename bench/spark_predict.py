@@ -7,9 +7,11 @@ memory of two executors of one core, by the cnn that tfd brings along, with
 - a pandas_udf with TensorFlow, which builds the same layers once in each Python
   worker from weights that were broadcast, and predicts batches of 2,500.
 
-Each after runs that do not count. The answers are dropped (format noop).
+In turn, round by round, each time in a fresh session after runs that do not count; a
+ratio is of the medians of one round. The answers are dropped (format noop).
 
-usage: bench/spark_predict.py [--spark VERSION] [--runs N] [--build FOLDER]
+usage: bench/spark_predict.py [--spark VERSION] [--rounds N] [--runs N]
+           [--build FOLDER]
 
 Needs scripts/connectors, scripts/build, scripts/build-python, scripts/fetch-mnist,
 bench/setup-peers and the Python environment of the tests: run it with
@@ -25,11 +27,15 @@ import subprocess
 import sys
 import tempfile
 
+from comparison import quartiles
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "tests" / name) for name in ("cluster", "python")]
 sys.path.append(str(ROOT / "build" / "python" / "site"))
 
 WARM_UP = 2
+# Of a session; the machine may have other work.
+SESSION_SECONDS = 900
 KINDS = ("java", "python", "tensorflow")
 
 SPEC = """
@@ -57,7 +63,7 @@ def write_parquet(folder):
     return folder / "mnist.parquet", table.num_rows
 
 
-def measure(folder, environment, runs):
+def measure(folder, environment, rounds, runs):
     from cluster import Cluster
     from processes import Programs
     from spark_cluster import Driver, SparkCluster, cache_folder
@@ -66,7 +72,7 @@ def measure(folder, environment, runs):
     (folder / "spec.yaml").write_text(SPEC)
     parquet, rows = write_parquet(folder)
     programs = Programs(folder)
-    seconds = {kind: [] for kind in KINDS}
+    sessions = {kind: [] for kind in KINDS}
     with Cluster(programs) as cluster, SparkCluster(
         environment, folder, memory="3g"
     ) as spark:
@@ -85,38 +91,48 @@ def measure(folder, environment, runs):
             "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
         }
         site = ROOT / "build" / "python" / "site"
-        for kind in KINDS:
+        for kind in KINDS * rounds:
             # Each in a session of its own: TensorFlow brings another NumPy.
             path = peers if kind == "tensorflow" else site
             order = {"parquet": str(parquet), "kind": kind, "runs": WARM_UP + runs}
             with Driver(
                 spark, **conf, **{"spark.executorEnv.PYTHONPATH": str(path)}
             ) as driver:
-                answer = driver.do("predict_seconds", **order)
-            seconds[kind] = answer["seconds"]
+                driver.start({"do": "predict_seconds", **order})
+                answer = driver.answer(SESSION_SECONDS)
+            assert "error" not in answer, answer["error"][:4000]
+            sessions[kind].append(answer["seconds"])
+            print(f"{kind}: {answer['seconds']}", file=sys.stderr, flush=True)
         cluster.ok("cancel", "serve")
-    return figures(seconds, rows)
+    return figures(sessions, rows)
 
 
-def figures(seconds, rows):
+def figures(sessions, rows):
+    """Of each kind the images/s of its sessions, and of tfd's how many times as many
+    as TensorFlow's, with quartiles."""
+    warm = {
+        kind: [rows / statistics.median(one[WARM_UP:]) for one in each]
+        for kind, each in sessions.items()
+    }
     found = {}
-    for kind, each in seconds.items():
-        warm = each[WARM_UP:]
+    for kind, each in sessions.items():
         found[kind] = {
-            "first_images_per_s": round(rows / each[0]),
-            "images_per_s": round(rows / statistics.median(warm)),
-            "seconds": [round(one, 3) for one in each],
+            "first_images_per_s": [round(rows / one[0]) for one in each],
+            "images_per_s": [round(one) for one in warm[kind]],
         }
-    best = found["tensorflow"]["images_per_s"]
-    for kind in ("java", "python"):
-        found[kind]["times_tensorflow"] = round(found[kind]["images_per_s"] / best, 2)
+        if kind != "tensorflow":
+            ratios = [ours / its for ours, its in zip(warm[kind], warm["tensorflow"])]
+            low, middle, high = (round(one, 2) for one in quartiles(ratios))
+            ratio = {"median": middle, "quartiles": [low, high]}
+            found[kind]["times_tensorflow"] = ratio
     return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--spark", help="a version that scripts/connectors installed")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3, help="of a session")
     parser.add_argument("--build", default=ROOT / "build" / "release")
     options = parser.parse_args()
     os.environ["TFD_BUILD_DIR"] = str(options.build)
@@ -128,7 +144,9 @@ def main():
 
     version = options.spark or next(iter(environments()))
     with tempfile.TemporaryDirectory(prefix="tfd-spark-predict-") as folder:
-        found = measure(pathlib.Path(folder), environments()[version], options.runs)
+        environment = environments()[version]
+        rounds, runs = options.rounds, options.runs
+        found = measure(pathlib.Path(folder), environment, rounds, runs)
     print(json.dumps({"spark": version, **found}, indent=2))
 
 

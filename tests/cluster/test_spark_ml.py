@@ -115,6 +115,7 @@ def serving(cluster, estimator, mnist):
     return {"job": "serve", "coordinator": cluster.record()["address"]}
 
 
+@pytest.mark.every_spark
 def test_sql_asks_a_model(cluster, spark, serving, mnist_parquet):
     conf = {
         "spark.sql.extensions": "tfd.spark.TfdExtensions",

@@ -146,14 +146,12 @@ class PredictorTest {
     }
   }
 
-  @Test
-  void RowsMayBeAskedOneByOne() {
+  private void assertEachRowIsAnswered(Endpoint endpoint) {
     StructType type = new StructType().add("id", DataTypes.IntegerType);
     try (BufferAllocator allocator = new RootAllocator();
         RowEncoder encoder = new RowEncoder(type, allocator, 1 << 20);
         Predictor predictor =
-            new Predictor(
-                options("5s"), encoder.schema(), allocator, List.of(worker.endpoint()), 0)) {
+            new Predictor(options("5s"), encoder.schema(), allocator, List.of(endpoint), 0)) {
       for (int id = 0; id < FEW; id++) {
         encoder.append(new GenericInternalRow(new Object[] {id}));
         predictor.send(encoder.finish());
@@ -161,6 +159,18 @@ class PredictorTest {
       }
     }
     assertEquals(1, worker.calls);
+  }
+
+  @Test
+  void RowsMayBeAskedOneByOne() {
+    assertEachRowIsAnswered(worker.endpoint());
+  }
+
+  @Test
+  void AnswersMayArriveInPieces() throws Exception {
+    try (SlicingProxy proxy = new SlicingProxy(worker.endpoint())) {
+      assertEachRowIsAnswered(proxy.endpoint());
+    }
   }
 
   @Test
