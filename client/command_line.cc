@@ -58,6 +58,7 @@ int RunCommandLine(const Context& context,
   AddClusterCommands(&app, &line);
   AddModelCommands(&app, &line);
   AddDataCommands(&app, &line);
+  AddFeedCommand(&app, &line);
   std::string unknown = UnknownCommand(app, arguments);
   if (!unknown.empty()) {
     *context.err << "tfd: " << unknown << std::endl;

@@ -39,6 +39,7 @@ void AddJobCommands(CLI::App* app, CommandLine* line);  // submit, jobs, job, â€
 void AddClusterCommands(CLI::App* app, CommandLine* line);  // nodes, up, down
 void AddModelCommands(CLI::App* app, CommandLine* line);    // predict, get
 void AddDataCommands(CLI::App* app, CommandLine* line);     // data convert
+void AddFeedCommand(CLI::App* app, CommandLine* line);
 
 }  // namespace tfd::client
 

@@ -9,6 +9,7 @@
 #include "client/coordinator_client.h"
 #include "client/format.h"
 #include "common/fs/file_system.h"
+#include "common/fs/remote_file_system.h"
 #include "common/status.h"
 
 namespace tfd::client {
@@ -34,6 +35,8 @@ absl::StatusOr<std::string> ExportOfJob(const CommandLine& line,
 // The folder of a model: an export, a storage that has one, or a job's.
 absl::StatusOr<std::string> FindModel(const CommandLine& line,
                                       const std::string& model) {
+  // Whoever reads it says what is not there.
+  if (IsRemoteUri(model)) return model;
   std::string path = line.context->Absolute(model);
   FileSystem& files = *LocalFileSystem();
   for (const std::string& folder : {path, JoinPath(path, "export")}) {

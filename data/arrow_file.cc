@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/fs/remote_file_system.h"
 #include "common/status.h"
 #include "data/remote_files.h"
 
@@ -97,7 +98,7 @@ class CopyingFile : public arrow::io::RandomAccessFile {
 
 absl::StatusOr<std::shared_ptr<arrow::io::RandomAccessFile>> OpenForArrow(
     const std::string& uri, ReadBy read_by) {
-  if (IsRemote(uri)) return OpenRemote(uri);
+  if (IsRemoteUri(uri)) return OpenRemote(uri);
   TFD_ASSIGN_OR_RETURN(Location location, ResolveUri(uri));
   TFD_ASSIGN_OR_RETURN(std::unique_ptr<RandomAccessFile> file,
                        location.file_system->OpenForReading(location.path));

@@ -46,6 +46,7 @@ absl::StatusOr<std::string> CheckDataset(const std::string& dataset_json) {
                        OpenDataset(spec, Preprocess(v1::DataSpec()), options));
   const DatasetInfo& info = dataset->info();
   answer["records"] = info.records;
+  if (info.left_out > 0) answer["left_out"] = info.left_out;
   answer["shape"] = info.shape;
   answer["dtype"] = DtypeName(info.dtype);
   if (info.has_labels) {

@@ -13,6 +13,8 @@ namespace tfd::data {
 // paths. Opens it and gives a line of JSON:
 //   {"records": 60000, "shape": [28, 28], "dtype": "uint8",
 //    "labels": {"smallest": 0, "largest": 9}}
+// and "left_out", the number of rows that are no records, because of nulls in
+// them (nulls: drop), where there are some;
 // labels, of the first thousand records, only where there are some. Pushed data
 // has no records yet: {"pushed": true, "features": [NAME…], "label": NAME}.
 absl::StatusOr<std::string> CheckDataset(const std::string& dataset_json);

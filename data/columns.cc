@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/status.h"
 
 namespace tfd::data {
 namespace {
@@ -20,6 +21,7 @@ constexpr size_t kMaxNamesShown = 12;
 
 absl::StatusOr<ColumnNames> ColumnsOf(const v1::DatasetSpec& spec) {
   ColumnNames names;
+  TFD_ASSIGN_OR_RETURN(names.nulls, NullPolicyOf(spec.nulls()));
   for (const auto& [role, value] : spec.columns()) {
     if (role == kLabel) {
       names.label = std::string(absl::StripAsciiWhitespace(value));

@@ -1,4 +1,5 @@
-// Which columns of a table are features and which is the label.
+// Which columns of a table are features and which is the label, and what
+// becomes of nulls in them.
 #ifndef TFD_DATA_COLUMNS_H_
 #define TFD_DATA_COLUMNS_H_
 
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "data/nulls.h"
 #include "tfd/v1/job_spec.pb.h"
 
 namespace tfd::data {
@@ -16,11 +18,13 @@ struct ColumnNames {
   std::vector<std::string> features;
   // Empty: the spec names none.
   std::string label;
+  // What becomes of rows with nulls in these columns.
+  NullPolicy nulls = {};
 };
 
 // spec.columns: {features: NAME or NAME,NAME,…, label: NAME}. For pushed data
-// what is not given is "features" and "label". InvalidArgument for any other
-// key, an empty name or one that is there twice.
+// what is not given is "features" and "label". And spec.nulls. InvalidArgument
+// for any other key, an empty name or one that is there twice.
 absl::StatusOr<ColumnNames> ColumnsOf(const v1::DatasetSpec& spec);
 
 // "a, b, c", cut where there are many; for messages.

@@ -38,6 +38,7 @@ absl::StatusOr<CsvColumns> ChooseColumns(const std::string& file,
     return std::find(header.begin(), header.end(), name) != header.end();
   };
   CsvColumns columns;
+  columns.nulls = names.nulls;
   columns.label = names.label;
   if (names.label.empty()) {
     if (options.labels == Labels::kRequired) {
@@ -174,6 +175,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenCsv(const v1::DatasetSpec& spec,
   std::vector<CsvBlock> blocks;
   uint64_t memory_bytes = 0;
   const auto take = [&](CsvBlock block) -> absl::Status {
+    info.left_out += static_cast<uint64_t>(block.left_out);
     if (block.features.empty()) return absl::OkStatus();
     info.records += block.features.size() / info.elements;
     memory_bytes += SizeBytesOf(block);
@@ -193,6 +195,10 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenCsv(const v1::DatasetSpec& spec,
       TFD_RETURN_IF_ERROR(CheckSameColumns(files[0], file, names, columns));
     }
     TFD_RETURN_IF_ERROR(ReadCsv(file, columns, options.classes, take));
+  }
+  if (info.records == 0 && info.left_out > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        spec.path(), ": ", NoRowsText(static_cast<int64_t>(info.left_out))));
   }
   if (info.records == 0) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <regex>
 #include <utility>
 
@@ -71,16 +72,32 @@ class BlockCopier {
               int64_t classes)
       : path_(path), columns_(columns), classes_(classes) {}
 
-  absl::StatusOr<CsvBlock> Copy(const arrow::RecordBatch& batch) {
+  absl::StatusOr<CsvBlock> Copy(std::shared_ptr<arrow::RecordBatch> all) {
+    const int64_t rows_there = all->num_rows();
+    numbers_.first = kFirstRow + rows_before_;
+    numbers_.kept.clear();
+    if (columns_.nulls.kind == NullPolicy::Kind::kDrop) {
+      std::vector<int> indices(all->num_columns());
+      std::iota(indices.begin(), indices.end(), 0);
+      TFD_ASSIGN_OR_RETURN(all, DropNulls(std::move(all), indices, &numbers_));
+    }
+    const arrow::RecordBatch& batch = *all;
     const auto rows = static_cast<size_t>(batch.num_rows());
     const size_t width = columns_.features.size();
     CsvBlock block;
+    block.left_out = rows_there - batch.num_rows();
     block.features.resize(rows * width);
     for (size_t column = 0; column < width; ++column) {
       const auto& values =
           static_cast<const arrow::FloatArray&>(*batch.column(column));
       const float* in = values.raw_values();
+      const bool has_nulls = values.null_count() > 0;
       for (size_t row = 0; row < rows; ++row) {
+        if (has_nulls && values.IsNull(static_cast<int64_t>(row))) {
+          block.features[row * width + column] =
+              static_cast<float>(columns_.nulls.fill);
+          continue;
+        }
         if (!std::isfinite(in[row])) return NotFinite(row, column);
         block.features[row * width + column] = in[row];
       }
@@ -88,18 +105,28 @@ class BlockCopier {
     if (!columns_.label.empty()) {
       const auto& values =
           static_cast<const arrow::Int64Array&>(*batch.column(width));
+      for (size_t row = 0; values.null_count() > 0 && row < rows; ++row) {
+        if (values.IsNull(static_cast<int64_t>(row))) return NullLabel(row);
+      }
       block.labels.assign(values.raw_values(), values.raw_values() + rows);
       TFD_RETURN_IF_ERROR(CheckLabels(block.labels));
     }
-    rows_before_ += static_cast<int64_t>(rows);
+    rows_before_ += rows_there;
     return block;
   }
 
  private:
   absl::Status NotFinite(size_t row, size_t column) const {
-    return WrongRow(path_, kFirstRow + rows_before_ + row,
+    return WrongRow(path_, numbers_.At(static_cast<int64_t>(row)),
                     absl::StrCat("column \"", columns_.features[column],
                                  "\": is not a finite number"));
+  }
+
+  absl::Status NullLabel(size_t row) const {
+    return WrongRow(path_, numbers_.At(static_cast<int64_t>(row)),
+                    absl::StrCat("column \"", columns_.label,
+                                 "\" has a null, and labels are not filled: "
+                                 "leave such rows out with nulls: drop"));
   }
 
   absl::Status CheckLabels(const std::vector<int64_t>& labels) const {
@@ -107,7 +134,7 @@ class BlockCopier {
       const int64_t label = labels[row];
       if (label >= 0 && (classes_ == 0 || label < classes_)) continue;
       return WrongRow(
-          path_, kFirstRow + rows_before_ + row,
+          path_, numbers_.At(static_cast<int64_t>(row)),
           absl::StrCat(
               "column \"", columns_.label, "\": the label is ", label,
               classes_ == 0
@@ -123,6 +150,8 @@ class BlockCopier {
   const CsvColumns& columns_;
   const int64_t classes_;
   int64_t rows_before_ = 0;
+  // Of the block.
+  RowNumbers numbers_;
 };
 
 }  // namespace
@@ -143,6 +172,7 @@ absl::Status FromCsvError(const std::string& path,
     const std::string name =
         column < header.size() ? header[column] : absl::StrCat("#", column);
     const std::string type = match[3];
+    const bool nothing = match[4].length() == 0;
     const std::string wanted = type == "int64" ? "an integer"
                                : type == "float" || type == "double"
                                    ? "a number"
@@ -150,8 +180,10 @@ absl::Status FromCsvError(const std::string& path,
     return WrongRow(
         path, std::stoll(match[2]),
         absl::StrCat("column \"", name, "\": ",
-                     match[4].length() == 0 ? "nothing" : Quoted(match[4]),
-                     " is not ", wanted));
+                     nothing ? "nothing" : Quoted(match[4]), " is not ", wanted,
+                     nothing ? " (nulls: drop leaves out rows like it, and "
+                               "nulls: fill:0 fills in a feature)"
+                             : ""));
   }
   if (std::regex_match(message, match, kBadCount)) {
     return WrongRow(path, std::stoll(match[1]),
@@ -206,7 +238,9 @@ absl::Status ReadCsv(const std::string& path, const CsvColumns& columns,
   TFD_ASSIGN_OR_RETURN(const std::vector<std::string> header,
                        ReadCsvHeader(path));
   auto convert = arrow::csv::ConvertOptions::Defaults();
-  convert.null_values.clear();  // an empty value is an error, not a null
+  if (columns.nulls.kind == NullPolicy::Kind::kRefuse) {
+    convert.null_values.clear();  // an empty value is an error, not a null
+  }
   for (const std::string& name : columns.features) {
     convert.column_types[name] = arrow::float32();
     convert.include_columns.push_back(name);
@@ -222,7 +256,7 @@ absl::Status ReadCsv(const std::string& path, const CsvColumns& columns,
     const arrow::Status status = reader->ReadNext(&batch);
     if (!status.ok()) return FromCsvError(path, header, status);
     if (!batch) return absl::OkStatus();
-    TFD_ASSIGN_OR_RETURN(CsvBlock block, copier.Copy(*batch));
+    TFD_ASSIGN_OR_RETURN(CsvBlock block, copier.Copy(std::move(batch)));
     TFD_RETURN_IF_ERROR(take(std::move(block)));
   }
 }

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "data/nulls.h"
 
 namespace arrow {
 class Status;
@@ -27,12 +28,15 @@ struct CsvBlock {
   std::vector<float> features;
   // As many as rows; empty where no label column was asked for.
   std::vector<int64_t> labels;
+  // Rows that are not here because of nulls in them.
+  int64_t left_out = 0;
 };
 
 struct CsvColumns {
   std::vector<std::string> features;
   // Empty: none.
   std::string label;
+  NullPolicy nulls = {};
 };
 
 // The names in the header line. InvalidArgument where the file is empty or a
@@ -40,7 +44,9 @@ struct CsvColumns {
 absl::StatusOr<std::vector<std::string>> ReadCsvHeader(const std::string& path);
 
 // Reads the file block by block and gives each to `take`; its error ends the
-// reading. The columns must be in the header. A row with too few or too many
+// reading. The columns must be in the header. What is a null, unless
+// columns.nulls refuses them, is what Arrow and pandas take for one: nothing,
+// NA, NULL, NaN and the like. A row with too few or too many
 // values, a feature that is not a finite number and a label that is not an
 // integer from 0 (below `classes`, where that is not 0) are InvalidArgument
 // with file, line, column and value.

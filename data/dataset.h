@@ -81,6 +81,8 @@ struct DatasetInfo {
   // Where it comes from, for messages: a file, or "pushed dataset train".
   std::string source;
   uint64_t records = 0;
+  // Rows that are no records, because of nulls in them (nulls: drop).
+  uint64_t left_out = 0;
   // Of one record, e.g. {28, 28} or {784}; {} for a single number.
   std::vector<int64_t> shape;
   // The product of the shape.
@@ -139,6 +141,9 @@ struct OpenOptions {
   std::function<absl::StatusOr<std::unique_ptr<RandomAccessFile>>(
       const v1::Partition&)>
       open_partition;
+  // pushed: partitions without a row are no error, but a dataset without
+  // records, of which nothing else is known.
+  bool may_be_empty = false;
   // pushed: whether to read every partition once to compare its checksum.
   bool verify_checksums = true;
   // csv, parquet, tfrecord and compressed arrow files are held in memory, at

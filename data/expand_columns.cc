@@ -94,7 +94,7 @@ absl::StatusOr<std::shared_ptr<arrow::RecordBatch>> ColumnExpander::Expand(
         const RecordSchema schema,
         RecordSchema::OfTable(column->schema(), {{field->name()}, ""}));
     TFD_ASSIGN_OR_RETURN(const RecordRows rows,
-                         schema.ViewRows(column, rows_, 0, &widths_[i]));
+                         schema.ViewRows(column, {rows_, {}}, 0, &widths_[i]));
     const ColumnView& view = rows.features[0];
     for (int64_t number = 0; number < view.width; ++number) {
       fields.push_back(arrow::field(absl::StrCat(field->name(), "_", number),

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/fs/file_system.h"
+#include "common/fs/remote_file_system.h"
 #include "common/status.h"
 #include "data/remote_files.h"
 
@@ -14,7 +15,7 @@ namespace {
 
 // The names of the files in a folder, in their order.
 absl::StatusOr<std::vector<std::string>> ListFiles(const std::string& folder) {
-  if (IsRemote(folder)) return ListRemote(folder);
+  if (IsRemoteUri(folder)) return ListRemote(folder);
   TFD_ASSIGN_OR_RETURN(Location location, ResolveUri(folder));
   TFD_ASSIGN_OR_RETURN(std::vector<FileInfo> entries,
                        location.file_system->List(location.path));
@@ -29,7 +30,7 @@ absl::StatusOr<std::vector<std::string>> ListFiles(const std::string& folder) {
 
 absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& pattern) {
   // What a URI says after ? is about all of the files.
-  const size_t query = IsRemote(pattern) ? pattern.find('?') : pattern.npos;
+  const size_t query = IsRemoteUri(pattern) ? pattern.find('?') : pattern.npos;
   const std::string options =
       query == pattern.npos ? "" : pattern.substr(query);
   const std::string path = pattern.substr(0, query);

@@ -71,6 +71,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> GrowingBatches::Open(
     std::vector<v1::Partition> partitions) {
   OpenOptions open = options_.open;
   open.partitions = std::move(partitions);
+  open.may_be_empty = true;
   return OpenDataset(options_.spec, Preprocess(options_.data), open);
 }
 
@@ -84,6 +85,8 @@ absl::Status GrowingBatches::AddPart(const v1::Segment& segment) {
   auto dataset = Open(partitions);
   if (!dataset.ok()) return Annotate(dataset.status(), what);
   const DatasetInfo& info = (*dataset)->info();
+  // All of its rows may be left out for their nulls.
+  if (info.records == 0) return absl::OkStatus();
   if (info_.source.empty()) {
     info_ = info;
   } else {

@@ -281,9 +281,9 @@ absl::StatusOr<std::unique_ptr<IdxTableWriter>> IdxTableWriter::Make(
 }
 
 absl::Status IdxTableWriter::Survey(std::shared_ptr<arrow::RecordBatch> batch) {
-  TFD_ASSIGN_OR_RETURN(
-      const RecordRows rows,
-      schema_.ViewRows(std::move(batch), surveyed_, /*classes=*/0, &widths_));
+  TFD_ASSIGN_OR_RETURN(const RecordRows rows,
+                       schema_.ViewRows(std::move(batch), {surveyed_, {}},
+                                        /*classes=*/0, &widths_));
   for (const ColumnView& column : rows.features) {
     // Of single bytes nothing needs to be known.
     if (!IsInteger(column.dtype) || column.dtype == Dtype::kUint8) continue;
@@ -332,9 +332,9 @@ absl::Status IdxTableWriter::Create(const std::string& features,
 }
 
 absl::Status IdxTableWriter::Write(std::shared_ptr<arrow::RecordBatch> batch) {
-  TFD_ASSIGN_OR_RETURN(
-      const RecordRows rows,
-      schema_.ViewRows(std::move(batch), written_, /*classes=*/0, &widths_));
+  TFD_ASSIGN_OR_RETURN(const RecordRows rows,
+                       schema_.ViewRows(std::move(batch), {written_, {}},
+                                        /*classes=*/0, &widths_));
   std::string out;
   std::string labels;
   for (int64_t row = 0; row < rows.rows; ++row) {

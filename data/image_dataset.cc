@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/fs/remote_file_system.h"
 #include "common/status.h"
 #include "common/units.h"
 #include "data/columns.h"
@@ -27,7 +28,6 @@
 #include "data/image_features.h"
 #include "data/record_checks.h"
 #include "data/record_schema.h"
-#include "data/remote_files.h"
 #include "data/table_dataset.h"
 
 namespace tfd::data {
@@ -45,9 +45,8 @@ constexpr size_t kMaxValueText = 300;
 struct ImageRows {
   // The first record that is past it.
   uint64_t end = 0;
-  // Which of the files, and which of its rows is the first.
+  // Which of the files.
   size_t file = 0;
-  int64_t first_row = 0;
   std::shared_ptr<arrow::Array> cells;
   // The label, and what owns the memory.
   RecordRows labels;
@@ -196,7 +195,7 @@ class ImageDataset : public Dataset {
     if (cell.empty()) return absl::InvalidArgumentError("there is no path");
     if (cell[0] == '/') return std::string(cell);
     const std::string& file = table_.files[Find(record).first->file];
-    if (IsRemote(file)) {
+    if (IsRemoteUri(file)) {
       return absl::InvalidArgumentError(
           "a table that is not in a folder of this machine needs whole paths, "
           "that begin with /");
@@ -242,7 +241,7 @@ class ImageDataset : public Dataset {
     const auto cell = BytesAt(*part->cells, row);
     const bool has_value = source_ != v1::ImageSpec::BYTES && cell.ok();
     return absl::StrCat(
-        table_.files[part->file], ": row ", part->first_row + row,
+        table_.files[part->file], ": row ", part->labels.numbers.At(row),
         ", column \"", table_.column, "\"", has_value ? ", " : "",
         has_value ? ShownValue(*cell) : "", ": ", error.message());
   }
@@ -288,16 +287,19 @@ class ImageTableReader {
     }
     if (records_ == 0) {
       return absl::InvalidArgumentError(
-          absl::StrCat(spec_.path(), ": has no rows"));
+          absl::StrCat(spec_.path(), ": ", NoRowsText(left_out_)));
     }
     return std::move(table_);
   }
 
   bool has_labels() const { return has_labels_; }
+  // Rows with nulls.
+  int64_t left_out() const { return left_out_; }
 
  private:
   absl::Status ChooseColumns(const ColumnNames& names,
                              const std::vector<std::string>& there) {
+    drop_nulls_ = names.nulls.kind == NullPolicy::Kind::kDrop;
     const bool has_label =
         std::find(there.begin(), there.end(), names.label) != there.end();
     label_ =
@@ -343,8 +345,9 @@ class ImageTableReader {
           "url)"));
     }
     // Checks the labels.
-    TFD_ASSIGN_OR_RETURN(const RecordSchema labels,
-                         RecordSchema::OfTable(reader->schema(), {{}, label_}));
+    TFD_ASSIGN_OR_RETURN(
+        const RecordSchema labels,
+        RecordSchema::OfTable(reader->schema(), {{}, label_, names.nulls}));
     has_labels_ = labels.has_label();
     std::vector<int> columns = labels.Columns();
     columns.push_back(cells);
@@ -368,12 +371,20 @@ class ImageTableReader {
     RowWidths widths;
     ImageRows rows;
     rows.file = file;
-    rows.first_row = first_row;
+    RowNumbers numbers;
+    numbers.first = first_row;
+    std::shared_ptr<arrow::RecordBatch> there = batch;
+    if (drop_nulls_) {
+      const int cells = batch->schema()->GetFieldIndex(table_.column);
+      TFD_ASSIGN_OR_RETURN(there, DropNulls(batch, {cells}, &numbers));
+    }
     TFD_ASSIGN_OR_RETURN(
         rows.labels,
-        labels.ViewRows(batch, first_row, options_.classes, &widths));
-    rows.cells = batch->GetColumnByName(table_.column);
-    records_ += batch->num_rows();
+        labels.ViewRows(there, numbers, options_.classes, &widths));
+    left_out_ += batch->num_rows() - rows.labels.rows;
+    if (rows.labels.rows == 0) return absl::OkStatus();
+    rows.cells = rows.labels.owner->GetColumnByName(table_.column);
+    records_ += rows.labels.rows;
     rows.end = records_;
     table_.parts.push_back(std::move(rows));
     return absl::OkStatus();
@@ -396,6 +407,8 @@ class ImageTableReader {
   const OpenOptions& options_;
   ImageTable table_;
   std::string label_;
+  bool drop_nulls_ = false;
+  int64_t left_out_ = 0;
   bool has_labels_ = false;
   uint64_t records_ = 0;
   uint64_t memory_bytes_ = 0;
@@ -419,6 +432,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenImages(
   DatasetInfo info;
   info.source = spec.path();
   info.records = table.parts.back().end;
+  info.left_out = static_cast<uint64_t>(reader.left_out());
   info.shape = form.shape();
   info.elements = form.elements();
   info.dtype = Dtype::kUint8;

@@ -110,7 +110,8 @@ absl::StatusOr<IpcFileRows> ReadIpcFile(const RandomAccessFile& file,
       auto rows = all.schema->Decode(std::move(metadata), body, all.rows,
                                      classes, widths);
       if (!rows.ok()) return Annotate(rows.status(), where);
-      all.rows += rows->rows;
+      all.rows += rows->source_rows;
+      all.left_out += rows->source_rows - rows->rows;
       all.batches.push_back(*std::move(rows));
     }
     all.end = place.end();

@@ -65,7 +65,10 @@ struct IpcFileRows {
   // Absent where the file has not even a whole schema.
   std::unique_ptr<RecordSchema> schema;
   std::vector<RecordRows> batches;
+  // As the file has them, and how many of them are not in `batches`, because
+  // of nulls.
   int64_t rows = 0;
+  int64_t left_out = 0;
   // Where the last whole message ends; the end marker is not counted.
   uint64_t end = 0;
   // The end marker follows, and nothing after it.

@@ -17,18 +17,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/fs/file_system.h"
+#include "common/fs/remote_file_system.h"
 #include "common/status.h"
 #include "data/arrow_file.h"
 #include "data/arrow_status.h"
-#include "data/remote_files.h"
 
 namespace tfd::data {
 namespace {
 
 // Decoded at a time, whichever is less: enough rows for the cost per batch to
-// vanish, and not more memory than that for large images.
+// vanish, and so few bytes that the numbers and levels of a batch (which take a
+// multiple of them) stay in the processor's caches.
 constexpr int64_t kRowsAtATime = 16384;
-constexpr int64_t kBytesAtATime = 32 << 20;
+constexpr int64_t kBytesAtATime = 1 << 20;
 // Of a row group that is written.
 constexpr int64_t kRowGroupBytes = 64 << 20;
 
@@ -111,7 +112,7 @@ absl::StatusOr<std::unique_ptr<TableReader>> ParquetReader::Open(
   properties.set_page_checksum_verification(true);
   parquet::ArrowReaderProperties arrow_properties(/*use_threads=*/false);
   // Reads a row group's columns in a few large pieces, ahead of their decoding.
-  arrow_properties.set_pre_buffer(IsRemote(path));
+  arrow_properties.set_pre_buffer(IsRemoteUri(path));
   parquet::arrow::FileReaderBuilder builder;
   const auto fail = [](const arrow::Status& status) {
     return Annotate(FromParquet(status), "is no whole Parquet file");

@@ -72,6 +72,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPushed(
   std::vector<RecordRows> batches;
   std::unique_ptr<RecordSchema> schema;
   RowWidths widths;
+  int64_t left_out = 0;
   for (const v1::Partition& partition : options.partitions) {
     auto file = options.open_partition
                     ? options.open_partition(partition)
@@ -84,6 +85,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPushed(
         NameOf(partition)));
     std::move(rows->batches.begin(), rows->batches.end(),
               std::back_inserter(batches));
+    left_out += rows->left_out;
     if (schema && rows->rows > 0) {
       TFD_RETURN_IF_ERROR(
           Annotate(rows->schema->CheckSameRecords(*schema), NameOf(partition)));
@@ -91,13 +93,19 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPushed(
     if (rows->rows > 0) schema = std::move(rows->schema);
     files.push_back(*std::move(file));
   }
-  if (!schema) {
+  if (!schema || widths.empty()) {
+    if (options.may_be_empty) return MakeRowsDataset({}, {});
+    if (left_out > 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(source, ": ", NoRowsText(left_out)));
+    }
     return absl::InvalidArgumentError(absl::StrCat(
         source, ": its ", options.partitions.size(),
         " partitions have no rows: what did its producers write?"));
   }
-  return MakeRowsDataset(InfoOf(source, *schema, widths, preprocess),
-                         std::move(batches), std::move(files));
+  DatasetInfo info = InfoOf(source, *schema, widths, preprocess);
+  info.left_out = static_cast<uint64_t>(left_out);
+  return MakeRowsDataset(std::move(info), std::move(batches), std::move(files));
 }
 
 }  // namespace tfd::data

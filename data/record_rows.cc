@@ -3,12 +3,15 @@
 #include <arrow/extension_type.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
+#include <arrow/util/byte_size.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "data/plain_columns.h"
 #include "data/record_schema.h"
 
 namespace tfd::data {
@@ -63,28 +66,38 @@ int64_t CommonWidth(const ArrayType& array, int64_t* bad_row) {
 // The first null of the array. A row is `per_row` of its elements, and the
 // first row begins with element `start`.
 absl::Status NullIn(const std::string& column, const arrow::Array& array,
-                    int64_t first_row, int64_t start = 0, int64_t per_row = 1) {
+                    const RowNumbers& numbers, int64_t start = 0,
+                    int64_t per_row = 1) {
   int64_t element = start;
   while (element + 1 < array.length() && !array.IsNull(element)) ++element;
   return absl::InvalidArgumentError(
       absl::StrCat("column \"", column, "\" has a null in row ",
-                   first_row + (element - start) / per_row,
-                   ": fill or drop rows with nulls"));
+                   numbers.At((element - start) / per_row),
+                   ": fill or drop rows with nulls (in the dataset's spec, "
+                   "nulls: drop; for features also nulls: fill:0)"));
 }
 
 template <typename ListType>
 absl::Status ListView(const ListType& list, const std::string& name,
-                      int64_t first_row, int64_t* bad_row, ColumnView* view) {
+                      const RowNumbers& numbers, int64_t* bad_row,
+                      ColumnView* view) {
   view->width = CommonWidth(list, bad_row);
   if (view->width > 0 && list.values()->null_count() > 0) {
-    return Annotate(NullIn(name, *list.values(), first_row,
-                           list.value_offset(0), view->width),
+    return Annotate(NullIn(name, *list.values(), numbers, list.value_offset(0),
+                           view->width),
                     "nulls inside lists");
   }
   view->base = BufferAt(*list.values(), 1,
                         (list.values()->offset() + list.value_offset(0)) *
                             static_cast<int64_t>(SizeBytes(view->dtype)));
   return absl::OkStatus();
+}
+
+// Whether there may be a null in the array or in what is in it.
+bool MayHaveNulls(const arrow::ArrayData& array) {
+  if (array.GetNullCount() > 0) return true;
+  return std::any_of(array.child_data.begin(), array.child_data.end(),
+                     [](const auto& child) { return MayHaveNulls(*child); });
 }
 
 // Whether all are finite: no exponent of only ones. (Without a branch in the
@@ -125,12 +138,12 @@ int64_t ElementsIn(const std::vector<int64_t>& shape) {
 
 absl::StatusOr<ColumnView> RecordSchema::View(const Column& column,
                                               const arrow::Array& array,
-                                              int64_t first_row) {
+                                              const RowNumbers& numbers) {
   ColumnView view;
   view.dtype = column.dtype;
   view.width = column.shape.empty() ? 0 : ElementsIn(column.shape);
   if (array.length() == 0) return view;
-  if (array.null_count() > 0) return NullIn(column.name, array, first_row);
+  if (array.null_count() > 0) return NullIn(column.name, array, numbers);
   int64_t start = 0;
   const arrow::Array& inner = Innermost(array, &start);
   int64_t bad_row = 0;
@@ -149,19 +162,19 @@ absl::StatusOr<ColumnView> RecordSchema::View(const Column& column,
     }
     case arrow::Type::LIST:
       TFD_RETURN_IF_ERROR(ListView(static_cast<const arrow::ListArray&>(inner),
-                                   column.name, first_row, &bad_row, &view));
+                                   column.name, numbers, &bad_row, &view));
       break;
     case arrow::Type::LARGE_LIST:
       TFD_RETURN_IF_ERROR(
           ListView(static_cast<const arrow::LargeListArray&>(inner),
-                   column.name, first_row, &bad_row, &view));
+                   column.name, numbers, &bad_row, &view));
       break;
     case arrow::Type::FIXED_SIZE_BINARY:
       view.base = BufferAt(inner, 1, start * view.width);
       break;
     default:
       if (inner.null_count() > 0) {
-        return NullIn(column.name, inner, first_row, start - inner.offset(),
+        return NullIn(column.name, inner, numbers, start - inner.offset(),
                       view.width);
       }
       view.base = BufferAt(
@@ -169,13 +182,13 @@ absl::StatusOr<ColumnView> RecordSchema::View(const Column& column,
   }
   if (view.width < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "column \"", column.name, "\": row ", first_row + bad_row,
+        "column \"", column.name, "\": row ", numbers.At(bad_row),
         " has another number of values than the rows before it: all records "
         "must be of one size"));
   }
   if (view.width == 0 || view.base == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "column \"", column.name, "\": row ", first_row, " has no values"));
+        "column \"", column.name, "\": row ", numbers.At(0), " has no values"));
   }
   return view;
 }
@@ -190,8 +203,72 @@ absl::Status RecordSchema::CheckWidth(const Column& column, int64_t width,
                    *expected, ": all records must be of one size"));
 }
 
+absl::StatusOr<ColumnView> RecordSchema::Filled(const Column& column,
+                                                const arrow::Array& array,
+                                                double fill, int64_t width,
+                                                RecordRows* rows) {
+  ColumnView view;
+  view.dtype = column.dtype;
+  view.width = width;
+  const auto fail = [&](const absl::Status& status, int64_t row) {
+    return Annotate(status, absl::StrCat("column \"", column.name, "\", row ",
+                                         rows->numbers.At(row)));
+  };
+  const arrow::Status valid = array.ValidateFull();
+  if (!valid.ok()) {
+    return fail(absl::InvalidArgumentError(valid.message()), 0);
+  }
+  int64_t bad_row = 0;
+  auto filled = FillNulls(array, column.dtype, fill, &view.width, &bad_row);
+  if (!filled.ok()) return fail(filled.status(), bad_row);
+  view.base = reinterpret_cast<const std::byte*>((*filled)->data());
+  rows->made_bytes += (*filled)->size();
+  rows->buffers.push_back(*std::move(filled));
+  return view;
+}
+
+absl::StatusOr<ColumnView> RecordSchema::Take(const Column& column,
+                                              const arrow::RecordBatch& batch,
+                                              bool is_label, int64_t width,
+                                              RecordRows* rows) const {
+  std::shared_ptr<arrow::Array> array = batch.GetColumnByName(column.name);
+  if (column.plain) {
+    auto plain = PlainArray(array, column.plain);
+    if (!plain.ok()) {
+      return Annotate(plain.status(),
+                      absl::StrCat("column \"", column.name, "\""));
+    }
+    array = *std::move(plain);
+    rows->made_bytes += arrow::util::TotalBufferSize(*array);
+    rows->arrays.push_back(array);
+  }
+  const bool fill = nulls_.kind == NullPolicy::Kind::kFill && !is_label;
+  if (fill && MayHaveNulls(*array->data())) {
+    return Filled(column, *array, nulls_.fill, width, rows);
+  }
+  return View(column, *array, rows->numbers);
+}
+
+absl::StatusOr<std::shared_ptr<arrow::RecordBatch>> RecordSchema::WithoutNulls(
+    std::shared_ptr<arrow::RecordBatch> batch, RecordRows* rows) const {
+  std::vector<int> columns;
+  for (const Column& column : features_) {
+    columns.push_back(batch->schema()->GetFieldIndex(column.name));
+  }
+  if (has_label()) {
+    columns.push_back(batch->schema()->GetFieldIndex(label_.name));
+  }
+  const arrow::RecordBatch* const all = batch.get();
+  TFD_ASSIGN_OR_RETURN(batch,
+                       DropNulls(std::move(batch), columns, &rows->numbers));
+  if (batch.get() != all) {
+    rows->made_bytes += arrow::util::TotalBufferSize(*batch);
+  }
+  return batch;
+}
+
 absl::StatusOr<RecordRows> RecordSchema::ViewRows(
-    std::shared_ptr<arrow::RecordBatch> batch, int64_t first_row,
+    std::shared_ptr<arrow::RecordBatch> batch, RowNumbers numbers,
     int64_t classes, RowWidths* widths) const {
   // Arrays that lie are found here; what it leaves (the offsets between the
   // first and the last) View looks at.
@@ -201,22 +278,27 @@ absl::StatusOr<RecordRows> RecordSchema::ViewRows(
         absl::StrCat("a record batch is damaged: ", valid.message()));
   }
   RecordRows rows;
+  rows.source_rows = batch->num_rows();
+  rows.numbers = std::move(numbers);
+  if (nulls_.kind == NullPolicy::Kind::kDrop) {
+    TFD_ASSIGN_OR_RETURN(batch, WithoutNulls(std::move(batch), &rows));
+  }
   rows.rows = batch->num_rows();
   RowWidths seen = widths->empty() ? RowWidths(features_.size()) : *widths;
   for (size_t i = 0; i < features_.size(); ++i) {
-    const auto array = batch->GetColumnByName(features_[i].name);
-    TFD_ASSIGN_OR_RETURN(const ColumnView view,
-                         View(features_[i], *array, first_row));
+    TFD_ASSIGN_OR_RETURN(
+        const ColumnView view,
+        Take(features_[i], *batch, /*is_label=*/false, seen[i], &rows));
     if (rows.rows > 0) {
       TFD_RETURN_IF_ERROR(
-          CheckWidth(features_[i], view.width, first_row, &seen[i]));
+          CheckWidth(features_[i], view.width, rows.numbers.At(0), &seen[i]));
     }
     rows.features.push_back(view);
   }
   if (has_label()) {
-    const auto labels = batch->GetColumnByName(label_.name);
-    TFD_ASSIGN_OR_RETURN(rows.label, View(label_, *labels, first_row));
-    TFD_RETURN_IF_ERROR(CheckRowLabels(rows, first_row, classes));
+    TFD_ASSIGN_OR_RETURN(rows.label, Take(label_, *batch, /*is_label=*/true,
+                                          /*width=*/1, &rows));
+    TFD_RETURN_IF_ERROR(CheckRowLabels(rows, classes));
   }
   if (rows.rows > 0) *widths = seen;
   rows.owner = std::move(batch);
@@ -224,13 +306,12 @@ absl::StatusOr<RecordRows> RecordSchema::ViewRows(
 }
 
 absl::Status RecordSchema::CheckRowLabels(const RecordRows& rows,
-                                          int64_t first_row,
                                           int64_t classes) const {
   for (int64_t row = 0; row < rows.rows; ++row) {
     const int64_t label = LabelAt(rows.label, row);
     if (label >= 0 && (classes == 0 || label < classes)) continue;
     return absl::InvalidArgumentError(absl::StrCat(
-        "column \"", label_.name, "\": the label in row ", first_row + row,
+        "column \"", label_.name, "\": the label in row ", rows.numbers.At(row),
         " is ", label,
         classes == 0
             ? std::string("; labels are the numbers of classes, from 0")
@@ -240,8 +321,7 @@ absl::Status RecordSchema::CheckRowLabels(const RecordRows& rows,
   return absl::OkStatus();
 }
 
-absl::Status RecordSchema::CheckFinite(const RecordRows& rows,
-                                       int64_t first_row) const {
+absl::Status RecordSchema::CheckFinite(const RecordRows& rows) const {
   for (size_t i = 0; i < rows.features.size(); ++i) {
     const ColumnView& view = rows.features[i];
     if (rows.rows == 0 || AllFinite(view, 0, rows.rows)) continue;
@@ -249,7 +329,7 @@ absl::Status RecordSchema::CheckFinite(const RecordRows& rows,
     while (AllFinite(view, row, 1)) ++row;
     return absl::InvalidArgumentError(
         absl::StrCat("column \"", features_[i].name, "\": row ",
-                     first_row + row, " has a number that is not finite"));
+                     rows.numbers.At(row), " has a number that is not finite"));
   }
   return absl::OkStatus();
 }

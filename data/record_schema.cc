@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "common/nearest_name.h"
 #include "common/status.h"
+#include "data/plain_columns.h"
 
 namespace tfd::data {
 namespace {
@@ -58,16 +59,18 @@ std::optional<Dtype> NumberType(const arrow::DataType& type) {
 
 // What a producer writes instead of a type that cannot be taken.
 std::string CastFor(const arrow::DataType& type, bool is_label) {
-  if (type.id() == arrow::Type::DICTIONARY) {
-    return "decode the dictionary first (in pyarrow, "
-           "column.dictionary_decode())";
+  switch (type.id()) {
+    case arrow::Type::STRING:
+    case arrow::Type::LARGE_STRING:
+    case arrow::Type::STRING_VIEW:
+      return "cast it to a number where it is one; else write the numbers of "
+             "its values (in Spark, StringIndexer; in pandas, "
+             "column.astype('category').cat.codes)";
+    default:
+      break;
   }
   if (is_label) return "cast it to int64";
   switch (type.id()) {
-    case arrow::Type::BOOL:
-      return "cast it to uint8";
-    case arrow::Type::HALF_FLOAT:
-      return "cast it to float32";
     case arrow::Type::DECIMAL128:
     case arrow::Type::DECIMAL256:
       return "cast it to float64";
@@ -210,8 +213,10 @@ absl::StatusOr<RecordSchema::Column> RecordSchema::Match(
                          : ""));
   }
   column.index = indices[0];
-  const arrow::DataType& declared = *schema.field(column.index)->type();
-  const arrow::DataType& type = Storage(declared);
+  const auto& declared = schema.field(column.index)->type();
+  const auto plain = PlainType(declared, is_label);
+  if (plain != declared) column.plain = plain;
+  const arrow::DataType& type = Storage(*plain);
   const auto number = NumberType(type);
   const auto row = FeatureType(type);
   if (is_label && number && IsInteger(*number)) {
@@ -220,17 +225,17 @@ absl::StatusOr<RecordSchema::Column> RecordSchema::Match(
     return column;
   }
   if (is_label || !row) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("column \"", name, "\" has the type ", declared.ToString(),
-                     ", which cannot be ", is_label ? "the label" : "features",
-                     ": ", CastFor(type, is_label)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "column \"", name, "\" has the type ", declared->ToString(),
+        ", which cannot be ", is_label ? "the label" : "features", ": ",
+        CastFor(type, is_label)));
   }
   column.dtype = row->dtype;
   column.shape = row->shape;
   if (!column.shape.empty() && ElementsIn(column.shape) < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("column \"", name,
-                     "\" has no numbers in a row: ", declared.ToString()));
+                     "\" has no numbers in a row: ", declared->ToString()));
   }
   return column;
 }
@@ -253,9 +258,11 @@ absl::StatusOr<RecordSchema> RecordSchema::Make(
   }
   for (const auto& field : (*schema)->fields()) {
     if (field->type()->id() == arrow::Type::DICTIONARY) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "column \"", field->name(),
-          "\" is dictionary-encoded: ", CastFor(*field->type(), false)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("column \"", field->name(),
+                       "\" is encoded with a dictionary, which a pushed row "
+                       "cannot be: decode "
+                       "it first (in pyarrow, column.dictionary_decode())"));
     }
   }
   return OfTable(std::move(*schema), names);
@@ -265,6 +272,7 @@ absl::StatusOr<RecordSchema> RecordSchema::OfTable(
     std::shared_ptr<arrow::Schema> schema, const ColumnNames& names) {
   RecordSchema made;
   made.schema_ = std::move(schema);
+  made.nulls_ = names.nulls;
   const auto fail = [&](const absl::Status& status) {
     return absl::InvalidArgumentError(absl::StrCat(
         std::string(status.message()), "; ", WantedText(names),
@@ -317,7 +325,7 @@ absl::StatusOr<RecordRows> RecordSchema::Decode(
   auto batch =
       arrow::ipc::ReadRecordBatch(**message, schema_, nullptr, options);
   if (!batch.ok()) return Damaged(batch.status());
-  return ViewRows(*std::move(batch), first_row, classes, widths);
+  return ViewRows(*std::move(batch), {first_row, {}}, classes, widths);
 }
 
 std::vector<int64_t> RecordSchema::Shape(const RowWidths& widths) const {

@@ -19,6 +19,7 @@
 namespace arrow {
 class Array;
 class Buffer;
+class DataType;
 class RecordBatch;
 class Schema;
 namespace ipc {
@@ -40,12 +41,21 @@ struct ColumnView {
 // The rows of one record batch.
 struct RecordRows {
   int64_t rows = 0;
+  // With those that were left out for their nulls.
+  int64_t source_rows = 0;
+  // Which rows of the source they are, for messages.
+  RowNumbers numbers;
   std::vector<ColumnView> features;
   // base is null where there is no label.
   ColumnView label;
   // Keeps the memory that the views point into, as far as it is Arrow's own and
   // not the message's body.
   std::shared_ptr<arrow::RecordBatch> owner;
+  // And what was made of a column.
+  std::vector<std::shared_ptr<arrow::Array>> arrays;
+  std::vector<std::shared_ptr<arrow::Buffer>> buffers;
+  // The memory of these two.
+  uint64_t made_bytes = 0;
 };
 
 // How many numbers each feature column has in a row; empty while no row was
@@ -66,10 +76,12 @@ class RecordSchema {
       std::shared_ptr<arrow::Schema> schema, const ColumnNames& names);
 
   // The rows of an IPC record batch message, after checking that all of the
-  // message is sound, that nothing is null or compressed, and that each row is
-  // as wide as `widths` says (which is set by the first row that is seen).
-  // Labels must not be negative and, where `classes` is not 0, be below it.
-  // `first_row` numbers the rows in errors. The views point into `body`.
+  // message is sound, that nothing is compressed, or null where the names say
+  // that nulls are refused, and that each row is as wide as `widths` says
+  // (which is set by the first row that is seen). Labels must not be negative
+  // and, where `classes` is not 0, be below it. `first_row` numbers the rows in
+  // errors. The views point into `body` where the columns can be taken as they
+  // lie.
   absl::StatusOr<RecordRows> Decode(std::shared_ptr<arrow::Buffer> metadata,
                                     std::shared_ptr<arrow::Buffer> body,
                                     int64_t first_row, int64_t classes,
@@ -79,11 +91,11 @@ class RecordSchema {
   // others), after the same checks. The views point into the batch, and the
   // rows own it.
   absl::StatusOr<RecordRows> ViewRows(std::shared_ptr<arrow::RecordBatch> batch,
-                                      int64_t first_row, int64_t classes,
+                                      RowNumbers numbers, int64_t classes,
                                       RowWidths* widths) const;
   // InvalidArgument, naming column and row, where a feature is no finite
   // number.
-  absl::Status CheckFinite(const RecordRows& rows, int64_t first_row) const;
+  absl::Status CheckFinite(const RecordRows& rows) const;
 
   // Which columns of the schema are taken: the features, then the label.
   std::vector<int> Columns() const;
@@ -107,21 +119,35 @@ class RecordSchema {
     Dtype dtype = Dtype::kFloat32;
     // Of a row; empty where only the rows say.
     std::vector<int64_t> shape;
+    // What it is turned into first; null where it is taken as it is.
+    std::shared_ptr<arrow::DataType> plain;
   };
 
   static absl::StatusOr<Column> Match(const arrow::Schema& schema,
                                       const std::string& name, bool is_label);
+  // What is made of the array is kept by `rows`; `width` is that of the rows
+  // before, or 0.
+  absl::StatusOr<ColumnView> Take(const Column& column,
+                                  const arrow::RecordBatch& batch,
+                                  bool is_label, int64_t width,
+                                  RecordRows* rows) const;
+  absl::StatusOr<std::shared_ptr<arrow::RecordBatch>> WithoutNulls(
+      std::shared_ptr<arrow::RecordBatch> batch, RecordRows* rows) const;
   static absl::StatusOr<ColumnView> View(const Column& column,
                                          const arrow::Array& array,
-                                         int64_t first_row);
-  absl::Status CheckRowLabels(const RecordRows& rows, int64_t first_row,
-                              int64_t classes) const;
+                                         const RowNumbers& numbers);
+  static absl::StatusOr<ColumnView> Filled(const Column& column,
+                                           const arrow::Array& array,
+                                           double fill, int64_t width,
+                                           RecordRows* rows);
+  absl::Status CheckRowLabels(const RecordRows& rows, int64_t classes) const;
   static absl::Status CheckWidth(const Column& column, int64_t width,
                                  int64_t first_row, int64_t* expected);
 
   std::shared_ptr<arrow::Schema> schema_;
   std::vector<Column> features_;
   Column label_;
+  NullPolicy nulls_;
 };
 
 // The label in row `row`.

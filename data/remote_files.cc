@@ -18,10 +18,7 @@ namespace {
 constexpr char kS3Scheme[] = "s3://";
 constexpr char kHdfsScheme[] = "hdfs://";
 
-struct Place {
-  std::shared_ptr<arrow::fs::FileSystem> file_system;
-  std::string path;
-};
+}  // namespace
 
 absl::Status FromRemote(const arrow::Status& status, const std::string& uri) {
   std::string hint;
@@ -30,35 +27,30 @@ absl::Status FromRemote(const arrow::Status& status, const std::string& uri) {
         " (HDFS needs Hadoop's libhdfs and a JVM: set HADOOP_HOME, JAVA_HOME "
         "and CLASSPATH, or ARROW_LIBHDFS_DIR)";
   }
+  if (status.ok()) return absl::OkStatus();
   return Annotate(FromArrow(status), absl::StrCat(uri, hint));
 }
 
-absl::StatusOr<Place> FindPlace(const std::string& uri) {
+absl::StatusOr<RemotePlace> FindRemote(const std::string& uri) {
   if (absl::StartsWith(uri, kS3Scheme)) {
     const arrow::Status started = arrow::fs::EnsureS3Initialized();
     if (!started.ok()) return FromRemote(started, uri);
   }
-  Place place;
+  RemotePlace place;
   auto file_system = arrow::fs::FileSystemFromUri(uri, &place.path);
   if (!file_system.ok()) return FromRemote(file_system.status(), uri);
   place.file_system = *std::move(file_system);
   return place;
 }
 
-}  // namespace
-
 RemoteFiles::~RemoteFiles() {
   // Nobody is left to tell.
   (void)arrow::fs::EnsureS3Finalized();
 }
 
-bool IsRemote(absl::string_view uri) {
-  return absl::StartsWith(uri, kS3Scheme) || absl::StartsWith(uri, kHdfsScheme);
-}
-
 absl::StatusOr<std::shared_ptr<arrow::io::RandomAccessFile>> OpenRemote(
     const std::string& uri) {
-  TFD_ASSIGN_OR_RETURN(const Place place, FindPlace(uri));
+  TFD_ASSIGN_OR_RETURN(const RemotePlace place, FindRemote(uri));
   auto info = place.file_system->GetFileInfo(place.path);
   if (!info.ok()) return FromRemote(info.status(), uri);
   if (info->type() != arrow::fs::FileType::File) {
@@ -70,7 +62,7 @@ absl::StatusOr<std::shared_ptr<arrow::io::RandomAccessFile>> OpenRemote(
 }
 
 absl::StatusOr<std::vector<std::string>> ListRemote(const std::string& folder) {
-  TFD_ASSIGN_OR_RETURN(const Place place, FindPlace(folder));
+  TFD_ASSIGN_OR_RETURN(const RemotePlace place, FindRemote(folder));
   arrow::fs::FileSelector selector;
   selector.base_dir = place.path;
   auto entries = place.file_system->GetFileInfo(selector);

@@ -14,9 +14,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-namespace arrow::io {
+namespace arrow {
+class Status;
+namespace fs {
+class FileSystem;
+}
+namespace io {
 class RandomAccessFile;
 }
+}  // namespace arrow
 
 namespace tfd::data {
 
@@ -30,8 +36,16 @@ class RemoteFiles {
   RemoteFiles& operator=(const RemoteFiles&) = delete;
 };
 
-// s3:// and hdfs://.
-bool IsRemote(absl::string_view uri);
+struct RemotePlace {
+  std::shared_ptr<arrow::fs::FileSystem> file_system;
+  std::string path;
+};
+
+// Where a URI points to.
+absl::StatusOr<RemotePlace> FindRemote(const std::string& uri);
+
+// Arrow's error with the URI, and with what is needed.
+absl::Status FromRemote(const arrow::Status& status, const std::string& uri);
 
 absl::StatusOr<std::shared_ptr<arrow::io::RandomAccessFile>> OpenRemote(
     const std::string& uri);

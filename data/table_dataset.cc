@@ -54,6 +54,8 @@ class TablesReader {
   RowWidths widths_;
   std::vector<RecordRows> batches_;
   int64_t records_ = 0;
+  // Rows with nulls.
+  int64_t left_out_ = 0;
   uint64_t memory_bytes_ = 0;
 };
 
@@ -95,17 +97,19 @@ absl::Status TablesReader::Add(const RecordSchema& schema,
                                const TableReader& reader,
                                std::shared_ptr<arrow::RecordBatch> batch,
                                int64_t first_row) {
-  auto rows =
-      schema.ViewRows(std::move(batch), first_row, options_.classes, &widths_);
+  auto rows = schema.ViewRows(std::move(batch), {first_row, {}},
+                              options_.classes, &widths_);
   absl::Status status = rows.status();
-  if (status.ok()) status = schema.CheckFinite(*rows, first_row);
+  if (status.ok()) status = schema.CheckFinite(*rows);
   if (!status.ok()) {
     const std::string place = reader.Place();
     return place.empty() ? status : Annotate(status, place);
   }
   records_ += rows->rows;
+  left_out_ += rows->source_rows - rows->rows;
+  const uint64_t bytes = reader.memory_bytes() + rows->made_bytes;
   batches_.push_back(*std::move(rows));
-  return CheckMemory(reader.memory_bytes());
+  return CheckMemory(bytes);
 }
 
 absl::Status TablesReader::ReadFile(const std::string& file) {
@@ -153,10 +157,11 @@ absl::StatusOr<std::unique_ptr<Dataset>> TablesReader::Read(
   }
   if (records_ == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat(spec_.path(), ": has no rows"));
+        absl::StrCat(spec_.path(), ": ", NoRowsText(left_out_)));
   }
-  return MakeRowsDataset(InfoOf(spec_.path(), *schema_, widths_, preprocess),
-                         std::move(batches_));
+  DatasetInfo info = InfoOf(spec_.path(), *schema_, widths_, preprocess);
+  info.left_out = static_cast<uint64_t>(left_out_);
+  return MakeRowsDataset(std::move(info), std::move(batches_));
 }
 
 }  // namespace

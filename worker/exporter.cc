@@ -52,6 +52,13 @@ absl::StatusOr<std::string> WriteExport(const Location& storage,
                                         Model* model) {
   FileSystem& file_system = *storage.file_system;
   const std::string target = JoinPath(storage.path, "export");
+  if (!file_system.RenamesFolders(target)) {
+    // An export is there when its model.json is: it goes first and comes last.
+    TFD_RETURN_IF_ERROR(file_system.Delete(JoinPath(target, kModelFile)));
+    TFD_RETURN_IF_ERROR(file_system.CreateFolder(target));
+    TFD_RETURN_IF_ERROR(WriteFiles(file_system, target, description, model));
+    return target;
+  }
   const std::string base =
       JoinPath(storage.path, absl::StrCat("export-g", description.generation));
   const std::string written = base + ".tmp";

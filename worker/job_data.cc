@@ -7,7 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/net/endpoint.h"
 #include "common/status.h"
+#include "common/units.h"
 #include "data/feed/fetch.h"
+#include "spdlog/spdlog.h"
 #include "worker/models/definition.h"
 
 namespace tfd::worker {
@@ -34,7 +36,16 @@ absl::StatusOr<std::unique_ptr<data::Dataset>> Open(
     TFD_ASSIGN_OR_RETURN(options.partitions, access.await(name));
     options.open_partition = OpenerOf(name, access.open);
   }
-  return data::OpenDataset(dataset, preprocess, options);
+  auto opened = data::OpenDataset(dataset, preprocess, options);
+  if (opened.ok() && (*opened)->info().left_out > 0) {
+    const data::DatasetInfo& info = (*opened)->info();
+    spdlog::info(
+        "{} of {} rows of {} have nulls and are left out",
+        FormatCount(static_cast<int64_t>(info.left_out)),
+        FormatCount(static_cast<int64_t>(info.left_out + info.records)),
+        info.source);
+  }
+  return opened;
 }
 
 }  // namespace

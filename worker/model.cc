@@ -21,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/fs/file_system.h"
+#include "common/fs/remote_file_system.h"
 #include "common/status.h"
 #include "worker/models/definition.h"
 #include "worker/models/flat_module.h"
@@ -251,13 +252,22 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Create(
 absl::StatusOr<std::unique_ptr<Model>> Model::LoadExport(
     const std::string& path, const std::vector<int64_t>& input, int64_t classes,
     const Device& device) {
-  TFD_RETURN_IF_ERROR(LocalFileSystem()->Stat(path).status());
+  TFD_ASSIGN_OR_RETURN(const Location place, ResolveUri(path));
+  TFD_RETURN_IF_ERROR(place.file_system->Stat(place.path).status());
+  std::istringstream bytes;
+  const bool is_remote = IsRemoteUri(place.path);
+  if (is_remote) {
+    TFD_ASSIGN_OR_RETURN(std::string read,
+                         ReadFile(*place.file_system, place.path));
+    bytes.str(std::move(read));
+  }
   auto impl = std::make_unique<Impl>();
   impl->name = path;
   impl->device = ToTorch(device);
   impl->training = false;
   TFD_RETURN_IF_ERROR(CatchTorch(absl::StrCat("loading ", path), [&] {
-    impl->module = LoadModule(path, impl->device);
+    impl->module = is_remote ? torch::jit::load(bytes, impl->device)
+                             : LoadModule(place.path, impl->device);
     impl->module.eval();
     return absl::OkStatus();
   }));

@@ -13,25 +13,13 @@
 #include "arrow/flight/protocol/Flight.pb.h"
 #include "common/status.h"
 #include "data/arrow_status.h"
+#include "data/feed/flight_data.h"
 
 namespace tfd::worker {
 namespace {
 
-// Arrow pads every buffer of a body to this.
-constexpr size_t kBodyAlignment = 8;
-
 grpc::ByteBuffer ToMessage(const arrow::ipc::IpcPayload& payload) {
-  arrow::flight::protocol::FlightData data;
-  data.set_data_header(payload.metadata->data(), payload.metadata->size());
-  std::string& body = *data.mutable_data_body();
-  body.reserve(payload.body_length);
-  for (const std::shared_ptr<arrow::Buffer>& buffer : payload.body_buffers) {
-    if (buffer == nullptr) continue;
-    body.append(reinterpret_cast<const char*>(buffer->data()), buffer->size());
-    body.resize((body.size() + kBodyAlignment - 1) / kBodyAlignment *
-                kBodyAlignment);
-  }
-  const grpc::Slice slice(data.SerializeAsString());
+  const grpc::Slice slice(data::FlightDataOf(payload).SerializeAsString());
   return grpc::ByteBuffer(&slice, 1);
 }
 

@@ -7,6 +7,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "common/fs/remote_file_system.h"
 #include "common/status.h"
 
 namespace tfd {
@@ -39,10 +41,20 @@ absl::StatusOr<Location> ResolveUri(absl::string_view uri) {
                        "\" names no absolute path; write file:///FOLDER "
                        "(three slashes) or a plain path"));
     }
+  } else if (IsRemoteUri(uri)) {
+    if (absl::StrContains(uri, "?")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "\"", uri,
+          "\": what stands after ? is for data that is read; where S3 is, for "
+          "storage, say in the environment (AWS_ENDPOINT_URL, AWS_REGION)"));
+    }
+    TFD_ASSIGN_OR_RETURN(FileSystem* const remote, RemoteFileSystem());
+    return Location{remote, std::string(absl::StripSuffix(uri, "/"))};
   } else if (!scheme.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "\"", uri, "\": there is no file system for ", scheme, kSchemeEnd,
-        " yet; use a path of this machine (or file://PATH)"));
+        "; there are s3://, hdfs://, and paths of this machine (or "
+        "file://PATH)"));
   }
   if (path.empty()) {
     return absl::InvalidArgumentError("an empty path names no file or folder");

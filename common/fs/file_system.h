@@ -68,6 +68,10 @@ class FileSystem {
   // Within one file system; replaces an empty folder or a file at `to`.
   virtual absl::Status Rename(const std::string& from,
                               const std::string& to) = 0;
+  // Whether Rename takes folders. (S3 has none.)
+  virtual bool RenamesFolders(const std::string& /*path*/) const {
+    return true;
+  }
 };
 
 // A file system and a path in it.
@@ -76,8 +80,9 @@ struct Location {
   std::string path;
 };
 
-// "runs/mnist", "/data/x", "file:///data/x": the local file system. Other
-// schemes: InvalidArgument that names those there are.
+// "runs/mnist", "/data/x", "file:///data/x": the local file system. s3:// and
+// hdfs://: that of remote_file_system.h. Other schemes: InvalidArgument that
+// names those there are.
 absl::StatusOr<Location> ResolveUri(absl::string_view uri);
 
 FileSystem* LocalFileSystem();

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/nearest_name.h"
 #include "common/spec/relations.h"
@@ -14,6 +15,7 @@ using v1::DatasetSpec;
 constexpr char kFeaturesColumn[] = "features";
 constexpr char kLabelColumn[] = "label";
 constexpr char kFail[] = "fail";
+constexpr char kFill[] = "fill:";
 constexpr int kGrey = 1;
 constexpr int kColour = 3;
 
@@ -221,6 +223,12 @@ void CheckImage(const v1::ImageSpec& image, const std::string& path,
 
 void CheckImages(const DatasetSpec& dataset, const std::string& path,
                  Reporter* reporter) {
+  if (dataset.has_image() && absl::StartsWith(dataset.nulls(), kFill)) {
+    reporter->Report(path + ".nulls",
+                     "fill is for numbers, and this column is of images: write "
+                     "drop, or refuse",
+                     {path + ".image"});
+  }
   if (dataset.has_image()) {
     CheckImage(dataset.image(), path + ".image", reporter);
   } else if (!dataset.bad_rows().empty() && dataset.bad_rows() != kFail) {

@@ -373,6 +373,11 @@ void CheckPredict(const v1::JobSpec& spec, Reporter* reporter) {
   }
   if (predict.has_input()) {
     CheckImages(predict.input(), "predict.input", reporter);
+    if (predict.input().nulls() == "drop") {
+      reporter->Report("predict.input.nulls",
+                       "drop is for training: each row of the input is "
+                       "answered; write fill:NUMBER, or refuse");
+    }
   }
   CheckOutputs(predict, reporter);
   if (predict.has_image()) CheckPushedImages(predict, reporter);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/fs/remote_file_system.h"
 #include "common/spec/field.h"
 #include "common/spec/names.h"
 #include "common/spec/scalar.h"
@@ -26,8 +28,15 @@ using google::protobuf::Reflection;
 namespace {
 
 constexpr absl::string_view kFileScheme = "file://";
-// What reads it, data/, knows S3 and HDFS.
-constexpr char kRemoteField[] = "tfd.v1.DatasetSpec.path";
+// What is read by data/, and storage, may be in S3 and HDFS.
+constexpr const char* kRemoteFields[] = {
+    "tfd.v1.DatasetSpec.path", "tfd.v1.StorageSpec.uri",
+    "tfd.v1.PredictSpec.model", "tfd.v1.PredictSpec.output"};
+
+bool MayBeRemote(const FieldDescriptor* field) {
+  return std::find(std::begin(kRemoteFields), std::end(kRemoteFields),
+                   field->full_name()) != std::end(kRemoteFields);
+}
 
 // The value of a number; `index` is that of an element, or -1.
 double NumberOf(const Message& message, const FieldDescriptor* field,
@@ -110,16 +119,14 @@ void CheckText(const Message& message, const FieldDescriptor* field, int index,
                                ? absl::StrCat("of the form ", rules.pattern())
                                : rules.pattern_words()));
   }
-  const bool is_remote =
-      absl::StartsWith(text, "s3://") || absl::StartsWith(text, "hdfs://");
   if ((rules.spec_path() || rules.work_path()) &&
       absl::StrContains(text, "://") && !absl::StartsWith(text, kFileScheme) &&
-      !(is_remote && field->full_name() == kRemoteField)) {
+      !(IsRemoteUri(text) && MayBeRemote(field))) {
     reporter->Report(
         path, absl::StrCat("\"", text,
-                           "\" is not there yet: s3:// and hdfs:// come later; "
-                           "use a path (a folder that all nodes share, where "
-                           "there are several)"));
+                           "\" is not known here: use a path (of a folder "
+                           "that all nodes share, where there are several)",
+                           MayBeRemote(field) ? ", s3://… or hdfs://…" : ""));
   }
 }
 

@@ -12,8 +12,10 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "common/child_process.h"
 #include "common/crc32c.h"
 #include "common/net/endpoint.h"
@@ -217,6 +219,16 @@ absl::Status Launcher::DeleteJob(const std::string& job) const {
   return DeleteTree(absl::StrCat(TasksFolder(), "/", job));
 }
 
+namespace {
+
+bool IsForRemoteFiles(absl::string_view name) {
+  return absl::StartsWith(name, "AWS_") || absl::StartsWith(name, "HADOOP_") ||
+         name == "ARROW_LIBHDFS_DIR" || name == "JAVA_HOME" ||
+         name == "CLASSPATH";
+}
+
+}  // namespace
+
 std::map<std::string, std::string> TaskVariables(const Launcher& launcher,
                                                  const v1::TaskLaunch& launch,
                                                  const TaskKey& key) {
@@ -250,6 +262,12 @@ std::map<std::string, std::string> TaskVariables(const Launcher& launcher,
   for (const char* name :
        {"PATH", "HOME", "LANG", "TZ", net::kHostIdVariable}) {
     if (const char* value = getenv(name)) variables[name] = value;
+  }
+  // Who may read data and storage in S3 and HDFS, and where these are.
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::pair<std::string, std::string> variable =
+        absl::StrSplit(*entry, absl::MaxSplits('=', 1));
+    if (IsForRemoteFiles(variable.first)) variables.insert(variable);
   }
   return variables;
 }

@@ -103,6 +103,13 @@ class FeedProcess {
       return Review(request);
     };
     options.tell = [this](const v1::SpoolNotice& notice) { Tell(notice); };
+    const v1::DataSpec& data = environment_.spec.data();
+    for (const auto& [name, dataset] :
+         {std::make_pair("train", &data.train()),
+          std::make_pair("validation", &data.validation())}) {
+      if (!dataset->has_unsealed_timeout()) continue;
+      options.leases[name] = absl::Milliseconds(dataset->unsealed_timeout());
+    }
     keeper_ = std::make_unique<SpoolKeeper>(std::move(options), spool_.get());
     keeper_thread_ = std::thread([this] {
       bool failed = false;

@@ -1,6 +1,7 @@
 #include "data/feed/flight_data.h"
 
 #include <arrow/buffer.h>
+#include <arrow/ipc/writer.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "arrow/flight/protocol/Flight.pb.h"
 #include "common/status.h"
 #include "data/arrow_status.h"
 
@@ -29,6 +31,8 @@ constexpr uint32_t kLengthDelimited = 2;
 constexpr uint32_t kFixed32 = 5;
 
 constexpr int kMaxVarintBytes = 10;
+// Arrow pads every buffer of a body to this.
+constexpr size_t kBodyAlignment = 8;
 
 // Reads on over the slices of a message.
 class SliceCursor {
@@ -199,6 +203,21 @@ absl::StatusOr<grpc::ByteBuffer> ToFlightData(
           [](void* argument) { delete static_cast<KeptBody*>(argument); },
           kept)};
   return grpc::ByteBuffer(slices, 2);
+}
+
+arrow::flight::protocol::FlightData FlightDataOf(
+    const arrow::ipc::IpcPayload& payload) {
+  arrow::flight::protocol::FlightData data;
+  data.set_data_header(payload.metadata->data(), payload.metadata->size());
+  std::string& body = *data.mutable_data_body();
+  body.reserve(payload.body_length);
+  for (const std::shared_ptr<arrow::Buffer>& buffer : payload.body_buffers) {
+    if (buffer == nullptr) continue;
+    body.append(reinterpret_cast<const char*>(buffer->data()), buffer->size());
+    body.resize((body.size() + kBodyAlignment - 1) / kBodyAlignment *
+                kBodyAlignment);
+  }
+  return data;
 }
 
 }  // namespace tfd::data

@@ -17,6 +17,12 @@
 namespace arrow {
 class Buffer;
 class ResizableBuffer;
+namespace flight::protocol {
+class FlightData;
+}
+namespace ipc {
+struct IpcPayload;
+}
 }  // namespace arrow
 
 namespace tfd::data {
@@ -53,6 +59,10 @@ class FlightDataReader {
 absl::StatusOr<grpc::ByteBuffer> ToFlightData(
     const std::shared_ptr<const RandomAccessFile>& file,
     const IpcMessagePlace& place);
+
+// A message that Arrow has encoded as FlightData, for small ones: it is copied.
+arrow::flight::protocol::FlightData FlightDataOf(
+    const arrow::ipc::IpcPayload& payload);
 
 }  // namespace tfd::data
 

@@ -92,7 +92,7 @@ absl::Status AttemptWriter::Append(std::shared_ptr<arrow::Buffer> metadata,
     TFD_ASSIGN_OR_RETURN(const RecordRows decoded,
                          file_->schema()->Decode(metadata, body, file_->rows(),
                                                  dataset.classes, &widths));
-    rows = decoded.rows;
+    rows = decoded.source_rows;
   }
   TFD_RETURN_IF_ERROR(spool_->AgreeOnWidths(key_, widths));
   TFD_RETURN_IF_ERROR(spool_->Reserve(

@@ -45,9 +45,14 @@ void SpoolKeeper::Stop() {
   stopped_ = true;
 }
 
+absl::Duration SpoolKeeper::LeaseOf(const std::string& dataset) const {
+  const auto found = options_.leases.find(dataset);
+  return found == options_.leases.end() ? options_.lease : found->second;
+}
+
 bool SpoolKeeper::IsExpired(const Spool::Known& attempt, absl::Time now) const {
   return !attempt.held && attempt.grant == 0 &&
-         now - attempt.idle_since >= options_.lease;
+         now - attempt.idle_since >= LeaseOf(attempt.key.dataset);
 }
 
 absl::Status SpoolKeeper::Tend(absl::Time now) {
@@ -138,7 +143,7 @@ void SpoolKeeper::Tell(const std::vector<Spool::Known>& dropped) {
     v1::SpoolNotice notice;
     notice.set_kind(v1::SpoolNotice::DATA_DROPPED);
     notice.set_message(absl::StrCat(
-        "nobody has gone on for ", tfd::FormatDuration(options_.lease),
+        "nobody has gone on for ", tfd::FormatDuration(LeaseOf(producer.first)),
         " with what producer ", producer.second, " of ", producer.first,
         " left unsealed on this node: ", FormatBytes(sum.size_bytes), " in ",
         sum.partitions.size(), " partition",

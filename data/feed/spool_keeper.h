@@ -4,6 +4,7 @@
 #define TFD_DATA_FEED_SPOOL_KEEPER_H_
 
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -22,7 +23,9 @@ namespace tfd::data {
 struct SpoolKeeperOptions {
   std::string job;
   uint64_t generation = 0;
-  // What is not sealed is dropped when nobody has written it for so long.
+  // What is not sealed is dropped when nobody has written it for so long: of
+  // each dataset by its name (unsealed_timeout), and of those not named.
+  std::map<std::string, absl::Duration> leases;
   absl::Duration lease = absl::Minutes(15);
   // Asks the coordinator, and tells it.
   std::function<absl::StatusOr<v1::ReviewAttemptsResponse>(
@@ -59,6 +62,7 @@ class SpoolKeeper {
     bool empty() const { return !all && producers.empty(); }
   };
 
+  absl::Duration LeaseOf(const std::string& dataset) const;
   bool IsExpired(const Spool::Known& attempt, absl::Time now) const;
   absl::Status Review(const std::vector<Spool::Known>& attempts,
                       absl::Time now);

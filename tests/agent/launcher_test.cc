@@ -56,9 +56,18 @@ TEST(LauncherTest, NothingElseOfTheAgentsEnvironmentReachesATask) {
   for (const auto& [name, value] : variables) {
     EXPECT_TRUE(absl::StartsWith(name, "TFD_") ||
                 absl::EndsWith(name, "_NUM_THREADS") || name == "PATH" ||
-                name == "HOME" || name == "LANG" || name == "TZ")
+                name == "HOME" || name == "LANG" || name == "TZ" ||
+                absl::StartsWith(name, "AWS_") || name == "JAVA_HOME")
         << name;
   }
+}
+
+TEST(LauncherTest, WhoMayReadRemoteFilesIsPassedOn) {
+  setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1", 1);
+  const auto variables = TaskVariables(
+      MakeLauncher(), LaunchOf("job", "worker/0"), Key("job", "worker/0"));
+  unsetenv("AWS_ENDPOINT_URL");
+  EXPECT_EQ(variables.at("AWS_ENDPOINT_URL"), "http://127.0.0.1:1");
 }
 
 TEST(LauncherTest, ATaskHasAtLeastOneThread) {

@@ -168,7 +168,7 @@ def test_what_is_refused_is_said_in_the_first_line(
         "image", "CAST(label AS DOUBLE) AS label"
     )
     assert "labels are 0 to 9" in refused("image", "label + 5 AS label")
-    assert 'column "label" is null in row' in refused(
+    assert 'column "label" has a null in row' in refused(
         "image", "IF(id = 50, NULL, label) AS label"
     )
     assert dataset_of(cluster)["rows"] == "0"

@@ -56,6 +56,29 @@ TEST_F(CsvTest, AllColumnsButTheLabelAreFeatures) {
   EXPECT_THAT(LabelsRead(), ElementsAre(7, 8));
 }
 
+TEST_F(CsvTest, NullsAreLeftOutOrFilled) {
+  Write("a,label,b\n1,7,2\n,8,3\nNA,,4\n5,9,\n6,1,7\n");
+  EXPECT_THAT(OpenError(), HasSubstr("nulls: drop"));
+  spec_.set_nulls("drop");
+  EXPECT_THAT(Features(), ElementsAre(1, 2, 6, 7));
+  EXPECT_THAT(LabelsRead(), ElementsAre(7, 1));
+  EXPECT_EQ((*Open())->info().left_out, 3u);
+  // Lines are those of the file.
+  options_.classes = 7;
+  Write("a,label\n,1\n\n2,7\n");
+  EXPECT_THAT(OpenError(), HasSubstr("data.csv:4: column \"label\""));
+  options_.classes = 0;
+  spec_.set_nulls("fill:-1");
+  Write("a,label,b\n,7,2\nNULL,8,3\n");
+  EXPECT_THAT(Features(), ElementsAre(-1, 2, -1, 3));
+  Write("a,label,b\n1,7,2\n1,,3\n");
+  EXPECT_THAT(OpenError(),
+              AllOf(HasSubstr("data.csv:3"), HasSubstr("nulls: drop")));
+  spec_.set_nulls("drop");
+  Write("a,label\n,7\n1,\n");
+  EXPECT_THAT(OpenError(), HasSubstr("each of its 2 rows has a null"));
+}
+
 TEST_F(CsvTest, NamedFeaturesComeInTheirOrder) {
   Write("a,label,b,c\n1,7,2,x\n3,8,4,y\n");
   (*spec_.mutable_columns())["features"] = "b, a";

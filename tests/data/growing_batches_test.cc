@@ -129,6 +129,25 @@ TEST_F(GrowingBatchesTest, SegmentsFollowEachOtherAndEveryRowIsReadOnce) {
   EXPECT_FALSE(lengths_[3].open);
 }
 
+TEST_F(GrowingBatchesTest, ASegmentOfNothingButNullsTakesNoStep) {
+  options_.spec.set_nulls("drop");
+  Publish(0, 4);
+  Publish(4, 8);
+  Publish(8, 12);
+  v1::Partition& partition = *segments_[2].mutable_partitions(0);
+  const std::string bytes =
+      StreamOf({JsonBatch({{"image", arrow::binary(), "[null, null]"},
+                           {"label", arrow::uint8(), "[1, 2]"}})});
+  partition.set_rows(2);
+  partition.set_crc32c(Crc32c(bytes));
+  WriteBytes(partition.path(), bytes);
+  const auto batches = Open();
+  std::vector<int> rows;
+  ASSERT_TRUE(Read(*batches, 0, &rows).ok());
+  ASSERT_TRUE(Read(*batches, 1, &rows).ok());
+  EXPECT_THAT(rows, ::testing::UnorderedElementsAre(8, 9, 10, 11));
+}
+
 TEST_F(GrowingBatchesTest, SlotsShareEachSegmentAndComeToTheSameEnd) {
   options_.slots = 2;
   options_.first_step = 7;

@@ -114,6 +114,19 @@ TEST_F(ImageDatasetTest, BadRowsPassUpToTheirNumberAndSayWhy) {
               AllOf(HasSubstr("row 3"), HasSubstr("lets 1 pass")));
 }
 
+TEST_F(ImageDatasetTest, RowsWithoutAnImageAreLeftOutWhereTheSpecSaysSo) {
+  Write({Plain(1), "", Plain(2), "damaged"});
+  spec_.set_nulls("drop");
+  auto dataset = Open();
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->info().records, 3u);
+  EXPECT_EQ((*dataset)->info().left_out, 1u);
+  ASSERT_TRUE((*dataset)->ReadBatch({0, 1}, &batch_).ok());
+  EXPECT_EQ(batch_.labels()[1], 2);
+  // A row is still called by its number in the file.
+  EXPECT_THAT(std::string(ReadAll().message()), HasSubstr("row 3"));
+}
+
 TEST_F(ImageDatasetTest, PathsAreReadBesideTheTable) {
   spec_.set_format(v1::DatasetSpec::CSV);
   spec_.set_path(folder_ / "list.csv");

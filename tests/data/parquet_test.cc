@@ -71,6 +71,22 @@ TEST_F(ParquetTest, OnlyTheColumnsThatAreNamedAreRead) {
   EXPECT_THAT(LabelsRead(), ElementsAre(7, 8));
 }
 
+TEST_F(ParquetTest, BooleansDictionariesAndNullsAreTaken) {
+  Write({JsonBatch(
+      {{"b", arrow::boolean(), "[true, null, false]"},
+       {"d", arrow::dictionary(arrow::int8(), arrow::int64()), "[300, 7, 300]"},
+       {"label", arrow::boolean(), "[true, false, false]"}})});
+  EXPECT_THAT(OpenError(),
+              AllOf(HasSubstr("row group 0"), HasSubstr("null in row 1")));
+  spec_.set_nulls("drop");
+  EXPECT_THAT(Features(), ElementsAre(1, 300, 0, 300));
+  EXPECT_THAT(LabelsRead(), ElementsAre(1, 0));
+  EXPECT_EQ(info_.left_out, 1u);
+  spec_.set_nulls("fill:0.25");
+  NameFeatures("b");
+  EXPECT_THAT(Features(), ElementsAre(1, 0.25, 0));
+}
+
 TEST_F(ParquetTest, BytesAndListsAreRecords) {
   Write({JsonBatch({{"x", arrow::binary(), R"(["ab", "cd"])"}, kTwoLabels})});
   EXPECT_THAT(Features(), Each(FloatNear(98.5f / 255, 1.6f / 255)));
@@ -177,7 +193,7 @@ TEST_F(ParquetTest, ColumnsThatCannotBeTakenAreNamed) {
                     {"lable", arrow::int32(), "[1, 2]"}})});
   NameFeatures("pixel");
   EXPECT_THAT(OpenError(), AllOf(HasSubstr("\"pixel\" has the type string"),
-                                 HasSubstr("write numbers")));
+                                 HasSubstr("cast it to a number")));
   NameFeatures("lable");
   spec_.mutable_columns()->erase("label");
   EXPECT_THAT(OpenError(), HasSubstr("columns: {label: NAME}; it has pixel, "

@@ -90,6 +90,32 @@ TEST_F(PushedTest, ColumnsOfSeveralTypesAreReadIntoOneRecord) {
   EXPECT_EQ(batch.labels()[0], 6);
 }
 
+TEST_F(PushedTest, RowsWithNullsAreLeftOutAndStillSealed) {
+  const auto rows = [](const std::string& x) {
+    return JsonBatch({{"image", arrow::list(arrow::float32()), x},
+                      {"label", arrow::int8(), "[0, 1, 2]"}});
+  };
+  Add(StreamOf({rows("[null, null, null]"), rows("[[1], [null], [3]]")}), 6);
+  EXPECT_THAT(OpenError(), HasSubstr("has a null in row 0"));
+  spec_.set_nulls("drop");
+  auto dataset = Open();
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->info().records, 2u);
+  EXPECT_EQ((*dataset)->info().left_out, 4u);
+  Batch batch;
+  ASSERT_TRUE((*dataset)->ReadBatch({1, 0}, &batch).ok());
+  EXPECT_THAT(std::vector<float>(batch.features(), batch.features() + 2),
+              ElementsAre(3, 1));
+  EXPECT_EQ(batch.labels()[0], 2);
+  options_.partitions.clear();
+  Add(StreamOf({rows("[null, null, null]")}), 3);
+  EXPECT_THAT(OpenError(), HasSubstr("each of its 3 rows has a null"));
+  options_.may_be_empty = true;
+  dataset = Open();
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->info().records, 0u);
+}
+
 TEST_F(PushedTest, ADifferenceToWhatWasSealedIsNamed) {
   const std::string bytes = StreamOf({ImageBatch(0, 4)});
   Add(bytes, 5);

@@ -52,6 +52,22 @@ def test_other_layouts_give_the_same_rows(data):
     assert table["label"].to_pylist() == [0, 1, 2, 3]
 
 
+def test_categories_and_nulls_are_pushed_as_the_values_they_stand_for():
+    frame = pandas.DataFrame(
+        {
+            "kind": pandas.Categorical([300, 7, 300]),
+            "flag": pandas.array([True, None, False], dtype="boolean"),
+            "gap": [1.0, numpy.nan, 2.0],
+        }
+    )
+    (table,) = tables.tables_of(frame)
+    assert table["kind"].type == pyarrow.int64()
+    assert table["kind"].to_pylist() == [300, 7, 300]
+    assert table["flag"].type == pyarrow.bool_()
+    assert table["flag"].to_pylist() == [True, None, False]
+    assert table["gap"].to_pylist() == [1.0, None, 2.0]
+
+
 def test_only_the_columns_that_are_wanted_are_taken():
     columns = {"label": [1], "other": ["x"], "image": [2.0]}
     for data in (columns, pyarrow.table(columns), pandas.DataFrame(columns)):

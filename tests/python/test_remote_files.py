@@ -2,17 +2,14 @@
 
 import json
 import os
-import re
 import subprocess
-import sys
-import time
 
 import pyarrow
-import pyarrow.fs
 import pyarrow.parquet
 import pytest
 
-from feed_process import TFD_DATA, WAIT_SECONDS
+from feed_process import TFD_DATA
+from s3_server import make_bucket, s3_server
 
 pytest.importorskip("moto.server", reason="needs moto[server]")
 
@@ -20,48 +17,13 @@ pytest.importorskip("moto.server", reason="needs moto[server]")
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
     """The environment of a client of an S3 server with the bucket shelf."""
-    log = tmp_path_factory.mktemp("moto") / "log"
-    environment = {
-        **os.environ,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    with open(log, "w") as out:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
-            stdout=out,
-            stderr=out,
-            env=environment,
-        )
-
-    deadline = time.monotonic() + WAIT_SECONDS
-    try:
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        yield {**environment, "AWS_ENDPOINT_URL": found.group()}
-    finally:
-        server.kill()
-        server.wait()
+    with s3_server(tmp_path_factory.mktemp("moto")) as variables:
+        yield {**os.environ, **variables}
 
 
 @pytest.fixture(scope="module")
 def bucket(s3):
-    """A client of it."""
-    endpoint = s3["AWS_ENDPOINT_URL"].partition("://")[2]
-    files = pyarrow.fs.S3FileSystem(
-        access_key="key",
-        secret_key="secret",
-        region="us-east-1",
-        scheme="http",
-        endpoint_override=endpoint,
-        allow_bucket_creation=True,
-    )
-    files.create_dir("shelf")
-    return pyarrow.fs.SubTreeFileSystem("shelf", files)
+    return make_bucket(s3, "shelf")
 
 
 def check(environment, **spec):

@@ -50,8 +50,9 @@ void AddGrowth(const v1::JobSpec& spec, JobFacts* facts) {
 // Two jobs in one folder are found by comparing these; and whoever submits may
 // have written it otherwise than `tfd` does.
 std::string OneSpelling(const std::string& uri) {
+  if (!IsLocal(uri)) return uri;
   const absl::StatusOr<Location> location = ResolveUri(uri);
-  return location.ok() && IsLocal(uri) ? location->path : uri;
+  return location.ok() ? location->path : uri;
 }
 
 }  // namespace

@@ -331,12 +331,13 @@ TEST(ResolveUriTest, PlainPathsAndFileUrisAreLocal) {
 }
 
 TEST(ResolveUriTest, OtherSchemesAndNothingAreRefusedInWords) {
-  for (const char* uri : {"s3://bucket/x", "hdfs://host/x", "", "file://x"}) {
+  for (const char* uri : {"gs://bucket/x", "http://host/x", "", "file://x",
+                          "s3://bucket/x?region=a"}) {
     const auto result = ResolveUri(uri);
     EXPECT_TRUE(absl::IsInvalidArgument(result.status())) << uri;
   }
-  EXPECT_THAT(Message(ResolveUri("s3://bucket/x").status()),
-              AllOf(HasSubstr("s3://bucket/x"), HasSubstr("file://")));
+  EXPECT_THAT(Message(ResolveUri("gs://bucket/x").status()),
+              AllOf(HasSubstr("gs://bucket/x"), HasSubstr("file://")));
 }
 
 TEST(JoinPathTest, PutsOneSlashBetween) {

@@ -149,7 +149,7 @@ model: {builtin: lenet, clases: 10}
 optimizer: {lr: 5000, momentum: heavy}
 data:
   train: {format: idx, features: a, batch_size: 64}
-storage: s3://x
+storage: gs://x
 )"),
             absl::StrCat(options_.path,
                          ":1:7: name: \"Bad Name\" is not allowed: it "
@@ -167,10 +167,9 @@ storage: s3://x
                          options_.path,
                          ":5:3: data.train.labels: is required: text\n",
                          options_.path,
-                         ":6:10: storage.uri: \"s3://x\" is not there "
-                         "yet: s3:// and hdfs:// come later; use a path "
-                         "(a folder that all nodes share, where there "
-                         "are several)\n",
+                         ":6:10: storage.uri: \"gs://x\" is not known here: "
+                         "use a path (of a folder that all nodes share, "
+                         "where there are several), s3://… or hdfs://…\n",
                          options_.path,
                          ": stop: is required: fields (epochs, steps, "
                          "target)"));

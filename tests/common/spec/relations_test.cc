@@ -216,7 +216,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"PathElsewhere",
              {"data.train={format: arrow, path: \"gs://a/b\", columns: {label: "
               "a}, batch_size: 4}"},
-             "data.train.path: \"gs://a/b\" is not there yet"},
+             "data.train.path: \"gs://a/b\" is not known here"},
         Case{"PreprocessNothing",
              {"data.preprocess=[{}]"},
              "data.preprocess[0]: does nothing"},
@@ -357,9 +357,13 @@ INSTANTIATE_TEST_SUITE_P(
              {"data.validation={format: pushed, columns: {label: a, features: "
               "b}, stream: true}"},
              "data.validation.stream: is only for train"},
-        Case{"S3",
-             {"storage=s3://bucket/x"},
-             "storage.uri: \"s3://bucket/x\" is not there yet"}),
+        Case{"S3", {"storage=s3://bucket/x"}, ""},
+        Case{"ModelInS3",
+             {"model={torchscript: \"s3://bucket/net.pt\"}"},
+             "model.torchscript: \"s3://bucket/net.pt\" is not known here"},
+        Case{"OtherStorage",
+             {"storage=gs://bucket/x"},
+             "storage.uri: \"gs://bucket/x\" is not known here"}),
     CaseName);
 
 constexpr char kPredicts[] = R"(name: answers
@@ -426,6 +430,19 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"BadRowsOfNumbers",
              {"predict.input.bad_rows='skip:1'"},
              "predict.input.bad_rows: is for images"},
+        Case{"NullsDroppedOfWhatIsAnswered",
+             {"predict.input.nulls=drop"},
+             "predict.input.nulls: drop is for training"},
+        Case{"NullsFilledOfWhatIsAnswered",
+             {"predict.input.nulls='fill:-0.5'"},
+             ""},
+        Case{"NullsFilledWithWords",
+             {"predict.input.nulls='fill:zero'"},
+             "predict.input.nulls: \"fill:zero\" is not allowed: it must be "
+             "refuse, drop, or fill:NUMBER"},
+        Case{"NullsFilledInImages",
+             {"predict.input.image=bytes", "predict.input.nulls='fill:0'"},
+             "predict.input.nulls: fill is for numbers"},
         Case{"PushedUrls",
              {"predict={model: /m, image: url}"},
              "predict.image.source: is bytes where rows are pushed"},

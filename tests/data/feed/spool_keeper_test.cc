@@ -39,6 +39,7 @@ class SpoolKeeperTest : public ::testing::Test {
     keeper.job = "j";
     keeper.generation = 3;
     keeper.lease = kLease;
+    keeper.leases["validation"] = absl::Minutes(1);
     keeper.review = [this](const v1::ReviewAttemptsRequest& request) {
       return Review(request);
     };
@@ -203,6 +204,15 @@ TEST_F(SpoolKeeperTest, WhatAProducerLeavesIsDroppedAfterItsLeaseAndNamed) {
   EXPECT_THAT(notices_[0].message(),
               AllOf(HasSubstr("producer p of train"), HasSubstr("15 min"),
                     HasSubstr("1 partition (first 0)")));
+}
+
+TEST_F(SpoolKeeperTest, ADatasetMayHaveALeaseOfItsOwn) {
+  Push(Key("p", "a"));
+  Push({"validation", "p", "0", "b"});
+  ASSERT_TRUE(keeper_->Tend(SteadyNow() + absl::Minutes(1)).ok());
+  EXPECT_EQ(asked_, std::vector<std::string>{"b"});
+  ASSERT_EQ(notices_.size(), 1u);
+  EXPECT_THAT(notices_[0].message(), HasSubstr("for 1 min"));
 }
 
 TEST_F(SpoolKeeperTest, WhatIsSealedHasNoLease) {

@@ -145,6 +145,15 @@ def to_table(data: Any, columns: Sequence[str] = ()) -> pyarrow.Table:
     return _from_pandas(data, list(names))
 
 
+def _decoded(table: pyarrow.Table) -> pyarrow.Table:
+    """Without dictionaries (pandas' categories), which the feed does not take."""
+    for number, field in enumerate(table.schema):
+        if pyarrow.types.is_dictionary(field.type):
+            column = table.column(number).cast(field.type.value_type)
+            table = table.set_column(number, field.name, column)
+    return table
+
+
 def tables_of(data: Any, columns: Sequence[str] = ()) -> Iterator[pyarrow.Table]:
     """The pieces of any data, one after the other."""
     if isinstance(data, pyarrow.dataset.Dataset):
@@ -161,7 +170,7 @@ def tables_of(data: Any, columns: Sequence[str] = ()) -> Iterator[pyarrow.Table]
         to_table(data)  # raises
     schema: pyarrow.Schema | None = None
     for number, item in enumerate(data):
-        table = to_table(item, columns)
+        table = _decoded(to_table(item, columns))
         # What pandas adds for itself may differ.
         table = table.replace_schema_metadata(None)
         schema = schema or table.schema

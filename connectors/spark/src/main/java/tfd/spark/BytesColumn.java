@@ -20,8 +20,14 @@ class BytesColumn extends ColumnEncoder.VariableColumn {
   }
 
   @Override
-  final Field field(String name) {
-    return notNull(name, isText ? new ArrowType.Utf8() : new ArrowType.Binary(), List.of());
+  final Field field(String name, boolean nullable) {
+    ArrowType type = isText ? new ArrowType.Utf8() : new ArrowType.Binary();
+    return field(name, nullable, type, List.of());
+  }
+
+  @Override
+  final void appendNothing() {
+    next(0, 1);
   }
 
   @Override
@@ -49,8 +55,7 @@ class BytesColumn extends ColumnEncoder.VariableColumn {
 
   @Override
   final void finish(int rows, List<ArrowFieldNode> nodes, List<ArrowBuf> buffers) {
-    nodes.add(new ArrowFieldNode(rows, 0));
-    buffers.add(allocator.getEmpty());
+    finishRows(rows, allocator, nodes, buffers);
     buffers.add(offsets.take());
     buffers.add(values.take());
   }

@@ -1,8 +1,11 @@
 package tfd.spark;
 
+import java.util.BitSet;
 import java.util.List;
+import java.util.function.IntPredicate;
 import org.apache.arrow.memory.ArrowBuf;
 import org.apache.arrow.memory.BufferAllocator;
+import org.apache.arrow.vector.BitVectorHelper;
 import org.apache.arrow.vector.ipc.message.ArrowFieldNode;
 import org.apache.arrow.vector.types.pojo.ArrowType;
 import org.apache.arrow.vector.types.pojo.Field;
@@ -20,6 +23,9 @@ import org.apache.spark.unsafe.Platform;
  */
 abstract class ColumnEncoder implements AutoCloseable {
   final int ordinal;
+
+  // Rows of the batch.
+  private final BitSet nulls = new BitSet();
 
   ColumnEncoder(int ordinal) {
     this.ordinal = ordinal;
@@ -39,10 +45,19 @@ abstract class ColumnEncoder implements AutoCloseable {
     return ListColumn.of(ordinal, type, allocator);
   }
 
-  abstract Field field(String name);
+  abstract Field field(String name, boolean nullable);
 
   /** The row's value, which is not null. NullElement where it has one inside. */
   abstract void append(InternalRow row);
+
+  /** Any value, in the place of one that is null. */
+  abstract void appendNothing();
+
+  /** The row, counted from the batch's first, has a null in this column. */
+  final void appendNull(int row) {
+    nulls.set(row);
+    appendNothing();
+  }
 
   /** Of the batch so far. */
   abstract long bytes();
@@ -62,8 +77,41 @@ abstract class ColumnEncoder implements AutoCloseable {
     }
   }
 
-  static Field notNull(String name, ArrowType type, List<Field> children) {
-    return new Field(name, FieldType.notNullable(type), children);
+  static Field field(String name, boolean nullable, ArrowType type, List<Field> children) {
+    return new Field(name, new FieldType(nullable, type, null), children);
+  }
+
+  /** How many rows there are and which of them are null: what a column's buffers begin with. */
+  final void finishRows(
+      int rows, BufferAllocator allocator, List<ArrowFieldNode> nodes, List<ArrowBuf> buffers) {
+    int count = nulls.cardinality();
+    nodes.add(new ArrowFieldNode(rows, count));
+    buffers.add(count == 0 ? allocator.getEmpty() : bits(rows, i -> !nulls.get(i), allocator));
+    nulls.clear();
+  }
+
+  /** Numbers as Arrow has them, which the caller closes. */
+  static ArrowBuf finishNumbers(
+      ColumnType.Number number, GrowingBuffer values, BufferAllocator allocator) {
+    if (number != ColumnType.Number.BOOLEAN) {
+      return values.take();
+    }
+    int count = (int) values.size();
+    try (ArrowBuf bytes = values.take()) {
+      return bits(count, i -> bytes.getByte(i) != 0, allocator);
+    }
+  }
+
+  private static ArrowBuf bits(int count, IntPredicate isSet, BufferAllocator allocator) {
+    int bytes = (count + Byte.SIZE - 1) / Byte.SIZE;
+    ArrowBuf bits = allocator.buffer(bytes);
+    bits.setZero(0, bytes);
+    for (int i = 0; i < count; i++) {
+      if (isSet.test(i)) {
+        BitVectorHelper.setBit(bits, i);
+      }
+    }
+    return bits.writerIndex(bytes);
   }
 
   static final class NumberColumn extends ColumnEncoder {
@@ -79,8 +127,13 @@ abstract class ColumnEncoder implements AutoCloseable {
     }
 
     @Override
-    Field field(String name) {
-      return notNull(name, number.arrow, List.of());
+    Field field(String name, boolean nullable) {
+      return field(name, nullable, number.arrow, List.of());
+    }
+
+    @Override
+    void appendNothing() {
+      Platform.setMemory(values.grow(number.bytes), (byte) 0, number.bytes);
     }
 
     @Override
@@ -118,9 +171,8 @@ abstract class ColumnEncoder implements AutoCloseable {
 
     @Override
     void finish(int rows, List<ArrowFieldNode> nodes, List<ArrowBuf> buffers) {
-      nodes.add(new ArrowFieldNode(rows, 0));
-      buffers.add(allocator.getEmpty());
-      buffers.add(values.take());
+      finishRows(rows, allocator, nodes, buffers);
+      buffers.add(finishNumbers(number, values, allocator));
     }
 
     @Override

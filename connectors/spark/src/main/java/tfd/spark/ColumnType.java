@@ -25,10 +25,10 @@ import org.apache.spark.sql.types.TimestampType;
 
 /** Which of Spark's types are pushed, and as what. */
 final class ColumnType {
-  /** A number: as many bytes in Arrow as in Spark's own arrays. */
+  /** A number: as many bytes in Arrow as in Spark's own arrays, but for booleans. */
   enum Number {
-    // Spark keeps a byte of 0 or 1 for each.
-    BOOLEAN(1, new ArrowType.Int(8, false)),
+    // Spark keeps a byte of 0 or 1 for each, Arrow a bit.
+    BOOLEAN(1, new ArrowType.Bool()),
     BYTE(1, new ArrowType.Int(8, true)),
     SHORT(2, new ArrowType.Int(16, true)),
     INT(4, new ArrowType.Int(32, true)),

@@ -36,8 +36,14 @@ class ListColumn extends ColumnEncoder.VariableColumn {
   }
 
   @Override
-  final Field field(String name) {
-    return notNull(name, new ArrowType.List(), List.of(notNull("item", number.arrow, List.of())));
+  final Field field(String name, boolean nullable) {
+    Field item = field("item", false, number.arrow, List.of());
+    return field(name, nullable, new ArrowType.List(), List.of(item));
+  }
+
+  @Override
+  final void appendNothing() {
+    next(0, number.bytes);
   }
 
   @Override
@@ -115,12 +121,11 @@ class ListColumn extends ColumnEncoder.VariableColumn {
 
   @Override
   final void finish(int rows, List<ArrowFieldNode> nodes, List<ArrowBuf> buffers) {
-    nodes.add(new ArrowFieldNode(rows, 0));
-    buffers.add(allocator.getEmpty());
+    finishRows(rows, allocator, nodes, buffers);
     buffers.add(offsets.take());
     nodes.add(new ArrowFieldNode(values.size() / number.bytes, 0));
     buffers.add(allocator.getEmpty());
-    buffers.add(values.take());
+    buffers.add(finishNumbers(number, values, allocator));
   }
 
   /** Spark ML's vectors; sparse ones are filled up. */

@@ -29,7 +29,7 @@ final class RowEncoder implements AutoCloseable {
     List<Field> arrow = new ArrayList<>();
     for (int i = 0; i < fields.length; i++) {
       columns[i] = ColumnEncoder.of(i, fields[i].dataType(), allocator);
-      arrow.add(columns[i].field(fields[i].name()));
+      arrow.add(columns[i].field(fields[i].name(), fields[i].nullable()));
     }
     schema = new Schema(arrow);
   }
@@ -57,12 +57,10 @@ final class RowEncoder implements AutoCloseable {
     long bytes = 0;
     for (ColumnEncoder column : columns) {
       if (row.isNullAt(column.ordinal)) {
-        throw hasNull(column, "is null");
-      }
-      try {
-        column.append(row);
-      } catch (ColumnEncoder.NullElement e) {
-        throw hasNull(column, "has a null inside");
+        // What becomes of it is the job's to say: nulls, of its dataset.
+        column.appendNull(rows);
+      } else {
+        appendValue(column, row);
       }
       bytes += column.bytes();
     }
@@ -70,15 +68,18 @@ final class RowEncoder implements AutoCloseable {
     return bytes >= batchBytes;
   }
 
-  private TfdException hasNull(ColumnEncoder column, String what) {
-    return new TfdException(
-        "column \""
-            + fields[column.ordinal].name()
-            + "\" "
-            + what
-            + " in row "
-            + (rowsBefore + rows)
-            + " of this partition: fill nulls or drop them, for example with df.na");
+  private void appendValue(ColumnEncoder column, InternalRow row) {
+    try {
+      column.append(row);
+    } catch (ColumnEncoder.NullElement e) {
+      throw new TfdException(
+          "column \""
+              + fields[column.ordinal].name()
+              + "\" has a null inside in row "
+              + (rowsBefore + rows)
+              + " of this partition: fill such nulls or drop them, for example with"
+              + " transform(ARRAY, x -> coalesce(x, 0))");
+    }
   }
 
   /** The batch so far, which the caller closes; the next one begins empty. */

@@ -65,17 +65,17 @@ class RowEncoderTest {
   void NumbersKeepTheirTypeAndValue(boolean unsafe) {
     StructType type =
         new StructType()
-            .add("boolean", DataTypes.BooleanType)
-            .add("byte", DataTypes.ByteType)
-            .add("short", DataTypes.ShortType)
-            .add("int", DataTypes.IntegerType)
-            .add("long", DataTypes.LongType)
-            .add("float", DataTypes.FloatType)
-            .add("double", DataTypes.DoubleType);
+            .add("boolean", DataTypes.BooleanType, false)
+            .add("byte", DataTypes.ByteType, false)
+            .add("short", DataTypes.ShortType, false)
+            .add("int", DataTypes.IntegerType, false)
+            .add("long", DataTypes.LongType, false)
+            .add("float", DataTypes.FloatType, false)
+            .add("double", DataTypes.DoubleType, false);
     assertEquals(
         "boolean\tbyte\tshort\tint\tlong\tfloat\tdouble\n"
-            + "1\t-1\t-2\t-3\t-4\t0.5\t0.25\n"
-            + "0\t127\t32767\t2147483647\t9223372036854775807\t-1.5\t1.0E300\n",
+            + "true\t-1\t-2\t-3\t-4\t0.5\t0.25\n"
+            + "false\t127\t32767\t2147483647\t9223372036854775807\t-1.5\t1.0E300\n",
         encode(
             type,
             unsafe,
@@ -89,7 +89,7 @@ class RowEncoderTest {
                 -1.5f,
                 1e300)));
     assertEquals(
-        "Schema<boolean: Int(8, false) not null, byte: Int(8, true) not null,"
+        "Schema<boolean: Bool not null, byte: Int(8, true) not null,"
             + " short: Int(16, true) not null, int: Int(32, true) not null,"
             + " long: Int(64, true) not null, float: FloatingPoint(SINGLE) not null,"
             + " double: FloatingPoint(DOUBLE) not null>",
@@ -140,13 +140,13 @@ class RowEncoderTest {
             .add("flags", DataTypes.createArrayType(DataTypes.BooleanType))
             .add("longs", DataTypes.createArrayType(DataTypes.LongType));
     assertEquals(
-        "floats\tbytes\tflags\tlongs\n[0.5,-1.0,3.0]\t[1,-2]\t[1,0]\t[7]\n[]\t[3]\t[1]\t[8,9]\n",
+        "floats\tbytes\tflags\tlongs\n[0.5,-1.0,3.0]\t[1,-2]\t[true,false]\t[7]\n[]\t[3]\t[true]\t[8,9]\n",
         encode(
             type,
             unsafe,
             row(array(0.5f, -1f, 3f), array((byte) 1, (byte) -2), array(true, false), array(7L)),
             row(array(), array((byte) 3), array(true), array(8L, 9L))));
-    assertTrue(schemaOf(type).contains("flags: List<item: Int(8, false) not null> not null"));
+    assertTrue(schemaOf(type).contains("flags: List<item: Bool not null>"));
   }
 
   @ParameterizedTest
@@ -193,15 +193,39 @@ class RowEncoderTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
-  void ANullIsRefusedWithItsColumnAndRow(boolean unsafe) {
+  void NullsArePushedForTheJobToDecide(boolean unsafe) {
+    StructType type =
+        new StructType()
+            .add("flag", DataTypes.BooleanType)
+            .add("label", DataTypes.IntegerType)
+            .add("bytes", DataTypes.BinaryType)
+            .add("image", DataTypes.createArrayType(DataTypes.FloatType));
+    InternalRow[] rows = new InternalRow[20];
+    StringBuilder expected = new StringBuilder("flag\tlabel\tbytes\timage\n");
+    for (int i = 0; i < rows.length; i++) {
+      boolean isNull = i % 3 == 0;
+      rows[i] =
+          isNull
+              ? row(null, null, null, null)
+              : row(i % 2 == 0, i, new byte[] {(byte) i}, array((float) i));
+      if (isNull) {
+        expected.append("null\tnull\tnull\tnull\n");
+      } else {
+        expected.append(i % 2 == 0).append("\t").append(i).append("\t?\t[");
+        expected.append((float) i).append("]\n");
+      }
+    }
+    String text = encode(type, unsafe, rows).replaceAll("\\[B@[0-9a-f]+", "?");
+    assertEquals(expected.toString(), text);
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void ANullInAnArrayIsRefusedWithItsColumnAndRow(boolean unsafe) {
     StructType type =
         new StructType()
             .add("label", DataTypes.IntegerType)
             .add("image", DataTypes.createArrayType(DataTypes.FloatType));
-    assertEquals(
-        "column \"label\" is null in row 1 of this partition: fill nulls or drop them, for"
-            + " example with df.na",
-        refusal(type, unsafe, row(1, array(1f)), row(null, array(1f))));
     String inside = refusal(type, unsafe, row(1, array(1f)), row(1, array(1f, null)));
     assertTrue(inside.startsWith("column \"image\" has a null inside in row 1"), inside);
   }
@@ -211,16 +235,17 @@ class RowEncoderTest {
   }
 
   @Test
-  void TheRowOfANullIsCountedAcrossBatches() {
-    StructType type = new StructType().add("label", DataTypes.IntegerType);
+  void TheRowOfANullInAnArrayIsCountedAcrossBatches() {
+    StructType type = new StructType().add("image", DataTypes.createArrayType(DataTypes.FloatType));
     try (RowEncoder encoder = new RowEncoder(type, allocator, BATCH)) {
       for (int i = 0; i < 10; i++) {
-        encoder.append(row(i));
+        encoder.append(row(array((float) i)));
         if (i == 4) {
           encoder.finish().close();
         }
       }
-      TfdException e = assertThrows(TfdException.class, () -> encoder.append(row((Object) null)));
+      TfdException e =
+          assertThrows(TfdException.class, () -> encoder.append(row(array((Object) null))));
       assertTrue(e.getMessage().contains("in row 10 of"), e.getMessage());
     }
   }
