@@ -107,7 +107,8 @@ TEST_F(SpecDocsTest, TheSchemaRefusesWhatTfdRefuses) {
   EXPECT_NE(Misfit(small + "optimizer: {name: adam, momentum: 0.5}"), "");
   EXPECT_NE(Misfit(small + "seed: -1"), "");
   EXPECT_NE(Misfit(small + "strategy: ring"), "");
-  EXPECT_NE(Misfit(small + "restart: {max_failures: 1}"), "");
+  EXPECT_NE(Misfit(small + "restart: {max_failures: -1}"), "");
+  EXPECT_NE(Misfit(small + "tasks: {worker: {count: 2, min: 1}}"), "");
   EXPECT_NE(Misfit(small + "exchange: {chunk_bytes: 64 apples}"), "");
   EXPECT_NE(Misfit(small + "model: {hidden: 3}"), "");
   EXPECT_NE(Misfit(small + "data: {train: {format: csv}}"), "");

@@ -281,7 +281,9 @@ TEST_F(JobWalk, AStaleGenerationMustEnd) {
 }
 
 TEST_F(JobWalk, AFencedTaskIsToldToEnd) {
-  Run(Spec(1, 0), 2);
+  v1::JobSpec spec = Spec(1, 0);
+  spec.mutable_restart()->set_max_failures(0);
+  Run(spec, 2);
   // Nobody's heartbeat comes; the node is given up with its tasks.
   for (int second = 0; second < 11; ++second) {
     coordinator_.Advance(absl::Seconds(1));
