@@ -76,6 +76,12 @@ std::string FormatMetric(double value) {
   return absl::StrFormat("%.4g", value);
 }
 
+// Empty where nothing of it was started again.
+std::string DescribeRestarts(const v1::Job& job) {
+  if (job.restarts() == 0) return "";
+  return absl::StrCat(job.restarts(), "; `tfd events ", job.id(), "` says why");
+}
+
 }  // namespace
 
 Table::Table(std::vector<std::string> header) { Add(std::move(header)); }
@@ -211,6 +217,7 @@ std::string FormatJob(const v1::Job& job, absl::Time now) {
     metrics.push_back(absl::StrCat(name, " ", FormatMetric(value)));
   }
   line("metrics", absl::StrJoin(metrics, ", "));
+  line("restarts", DescribeRestarts(job));
   if (job.has_checkpoint()) line("checkpoint", job.checkpoint().uri());
   line("export", job.export_uri());
   line("predictions", job.spec().predict().output());
@@ -311,6 +318,7 @@ std::string FormatSummary(const v1::Job& job, const std::string& log_folder) {
                                 " records/s at the end")
                  : ""));
   }
+  line("restarts", DescribeRestarts(job));
   line("model", job.export_uri());
   line("predictions", job.spec().predict().output());
   if (job.has_checkpoint()) line("checkpoint", job.checkpoint().uri());

@@ -103,6 +103,9 @@ TEST(FormatTest, JobShowsItsTasks) {
   EXPECT_THAT(text, HasSubstr("ps/0  RUNNING"));
   EXPECT_THAT(text, HasSubstr("4711"));
   EXPECT_THAT(text, Not(HasSubstr("cause")));
+  EXPECT_THAT(text, Not(HasSubstr("restarts")));
+  job.set_restarts(2);
+  EXPECT_THAT(FormatJob(job, kNow), HasSubstr("tfd events mnist-x1` says why"));
 }
 
 TEST(FormatTest, JsonHasTheNamesOfTheProto) {

@@ -186,7 +186,7 @@ def test_an_exception_of_the_iterator_drops_what_was_pushed(feed, coordinator, e
         ({"image": [b"a"], "label": [10]}, "label in row 0 is 10.*labels are 0 to 9"),
         ({"picture": [b"a"], "label": [1]}, 'no column "image".*picture: binary'),
         ({"image": [b"a", None], "label": [1, 2]}, "null in row 1"),
-        ({"image": numpy.zeros((2, 3), bool), "label": [1, 2]}, "cannot be features"),
+        ({"image": numpy.zeros((2, 3), "M8[s]"), "label": [1, 2]}, "cannot be features"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_in_words(coordinator, data, expected):

@@ -30,6 +30,31 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 
 
+class _Patience:
+    """How long to go on trying, and when to try again."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Something has come of it."""
+        self._deadline = time.monotonic() + self._seconds
+        self._pause = _FIRST_PAUSE_SECONDS
+
+    def left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def is_over(self) -> bool:
+        return self.left() <= self._pause
+
+    def pause(self) -> float:
+        """Longer each time."""
+        pause = self._pause
+        self._pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return pause
+
+
 def predict(source: DatasetClient, table: pyarrow.Table, timeout: float) -> pyarrow.Table:
     """A row of answers for each row of `table`, whose columns are all features."""
     nodes = Nodes(source.endpoints)
@@ -58,21 +83,17 @@ def _retried(
     timeout: float,
     cancelled: threading.Event,
 ) -> pyarrow.Table:
-    deadline = time.monotonic() + timeout
-    pause = _FIRST_PAUSE_SECONDS
+    patience = _Patience(timeout)
     broken: Node | None = None
     while True:
         try:
             node = nodes.get(number, broken=broken)
             broken = node
-            return _exchange(
-                node, job, rows, deadline - time.monotonic(), cancelled.is_set
-            )
+            return _exchange(node, job, rows, patience.left(), cancelled.is_set)
         except errors.UnavailableError:
             # Nothing is changed by an answer, so it can be asked for again.
-            if time.monotonic() + pause > deadline or cancelled.wait(pause):
+            if patience.is_over() or cancelled.wait(patience.pause()):
                 raise
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _exchange(
@@ -218,7 +239,7 @@ def stream(
     pending: collections.deque[pyarrow.RecordBatch] = collections.deque()
     node: Node | None = None
     exchange: _Exchange | None = None
-    tries = _TRIES
+    patience = _Patience(timeout)
     try:
         while True:
             while len(pending) < _UNDER_WAY:
@@ -237,14 +258,14 @@ def stream(
                 answers = exchange.next(timeout)
             except errors.UnavailableError:
                 # Nothing is changed by an answer, so it can be asked for again.
-                tries -= 1
-                if not tries:
-                    raise
                 if exchange is not None:
                     exchange.close()
                     exchange = None
+                if patience.is_over():
+                    raise
+                time.sleep(patience.pause())
                 continue
-            tries = _TRIES
+            patience.renew()
             rows = pending.popleft().num_rows
             if answers.num_rows != rows:
                 raise errors.TfdError(
