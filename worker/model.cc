@@ -257,9 +257,9 @@ absl::StatusOr<std::unique_ptr<Model>> Model::LoadExport(
   std::istringstream bytes;
   const bool is_remote = IsRemoteUri(place.path);
   if (is_remote) {
-    TFD_ASSIGN_OR_RETURN(std::string read,
+    TFD_ASSIGN_OR_RETURN(const std::string read,
                          ReadFile(*place.file_system, place.path));
-    bytes.str(std::move(read));
+    bytes.str(read);
   }
   auto impl = std::make_unique<Impl>();
   impl->name = path;
