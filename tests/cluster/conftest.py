@@ -8,11 +8,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+import tfd
 from cluster import Cluster
 from image_tables import mnist_table
 from processes import Programs, leftovers
 from records import write_csv, write_idx_pair
-from spark_cluster import Driver, SparkCluster, environments
+from spark_cluster import VALIDATION, Driver, SparkCluster, environments
 
 
 @pytest.fixture
@@ -122,3 +123,35 @@ def mnist_parquet(mnist, tmp_path_factory):
     path = tmp_path_factory.mktemp("parquet") / "mnist.parquet"
     pyarrow.parquet.write_table(mnist, path, compression="none", row_group_size=6000)
     return path
+
+
+@pytest.fixture
+def estimator(cluster, spec_file):
+    """Parameters of an estimator whose model is right about most digits."""
+    spec = spec_file(
+        "estimator.yaml",
+        model="{builtin: mlp, hidden: [32], classes: 10}",
+        optimizer="{name: adam, lr: 0.003}",
+        data="{train: {format: pushed, columns: {features: image, label: label},"
+        f" batch_size: 50}}, validation: {{{VALIDATION}}}}}",
+        tasks="{worker: {count: 1, cpus: 0.5}}",
+        stop="{epochs: 3}",
+        storage=str(pathlib.Path(cluster.programs.folder) / "trained"),
+    )
+    return {"spec": str(spec), "coordinator": cluster.record()["address"]}
+
+
+@pytest.fixture
+def serving(cluster, estimator, mnist):
+    """A job that serves a model of MNIST; gives the options of a TfdModel."""
+    with tfd.Client(cluster.record()["address"]) as client:
+        job = client.submit(estimator["spec"], "trained")
+        client.feed(job, "train", mnist.slice(0, 6000))
+        export = client.wait(job, 120).export_uri
+        spec = {
+            "name": "serve",
+            "predict": {"model": export},
+            "tasks": {"worker": {"count": 2, "cpus": 0.5}},
+        }
+        client.submit(spec, "serve")
+    return {"job": "serve", "coordinator": cluster.record()["address"]}

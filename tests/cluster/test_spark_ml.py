@@ -1,4 +1,4 @@
-"""Models that Spark trains and applies: estimators, transformers, SQL."""
+"""Models that Spark trains and applies: estimators, transformers."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 import tfd
 from processes import wait_for
-from spark_cluster import JAR, REPOSITORY, VALIDATION, Driver, environments
+from spark_cluster import JAR, REPOSITORY, environments
 
 pytestmark = [
     pytest.mark.spark,
@@ -20,22 +20,6 @@ pytestmark = [
 ]
 
 ROWS = 6000
-
-
-@pytest.fixture
-def estimator(cluster, spec_file):
-    """Parameters of an estimator whose model is right about most digits."""
-    spec = spec_file(
-        "estimator.yaml",
-        model="{builtin: mlp, hidden: [32], classes: 10}",
-        optimizer="{name: adam, lr: 0.003}",
-        data="{train: {format: pushed, columns: {features: image, label: label},"
-        f" batch_size: 50}}, validation: {{{VALIDATION}}}}}",
-        tasks="{worker: {count: 1, cpus: 0.5}}",
-        stop="{epochs: 3}",
-        storage=str(pathlib.Path(cluster.programs.folder) / "trained"),
-    )
-    return {"spec": str(spec), "coordinator": cluster.record()["address"]}
 
 
 def assert_answered(folder, rows, names=("prediction", "probability")):
@@ -97,50 +81,6 @@ def test_a_pipeline_of_python_is_fitted_saved_and_applied(
     names = ["prediction", "probability", "predictions", "probabilities"]
     assert_answered(tmp_path / "answers", mnist.slice(0, ROWS), names)
     wait_for(lambda: not active_jobs(cluster), "the serving job to end")
-
-
-@pytest.fixture
-def serving(cluster, estimator, mnist):
-    """A job that serves a model of MNIST; gives the options of a TfdModel."""
-    with tfd.Client(cluster.record()["address"]) as client:
-        job = client.submit(estimator["spec"], "trained")
-        client.feed(job, "train", mnist.slice(0, ROWS))
-        export = client.wait(job, 120).export_uri
-        spec = {
-            "name": "serve",
-            "predict": {"model": export},
-            "tasks": {"worker": {"count": 2, "cpus": 0.5}},
-        }
-        client.submit(spec, "serve")
-    return {"job": "serve", "coordinator": cluster.record()["address"]}
-
-
-@pytest.mark.every_spark
-def test_sql_asks_a_model(cluster, spark, serving, mnist_parquet):
-    conf = {
-        "spark.sql.extensions": "tfd.spark.TfdExtensions",
-        "spark.datasource.tfd.coordinator": serving["coordinator"],
-    }
-    statement = (
-        "SELECT count(*), avg(CAST(tfd_predict('serve', image) = label AS INT)) FROM rows"
-    )
-    order = {"parquet": str(mnist_parquet), "limit": 1000}
-    with Driver(spark, **conf) as driver:
-        ((count, right),) = driver.do("sql", **order, statement=statement)["rows"]
-        assert count == 1000 and right > 0.85
-
-        def refused(call):
-            statement = f"SELECT {call} FROM rows"
-            return driver.do_refused("sql", **order, statement=statement)
-
-        assert "tfd_predict takes a job's id" in refused("tfd_predict(label, image)")
-        assert 'there is no job "sreve" here' in refused("tfd_predict('sreve', image)")
-        assert "a row has 1 numbers" in refused("tfd_predict('serve', label)")
-        assert "has the type date" in refused("tfd_predict('serve', current_date())")
-
-        # The function of the Python package, under the same name.
-        answer = driver.do("sql", **order, statement=statement, python={})
-        assert answer["rows"] == [[1000, right]]
 
 
 def test_what_a_model_is_given_may_have_any_form(
