@@ -23,8 +23,8 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 namespace flight = arrow::flight::protocol;
 
-constexpr char kToken[] = "feed-token";
-constexpr absl::Duration kDeadline = absl::Seconds(60);
+constexpr char kPushToken[] = "feed-token";
+constexpr absl::Duration kPushDeadline = absl::Seconds(60);
 
 // The coordinator's side of one producer.
 class FakeDatasets final : public flight::FlightService::Service {
@@ -50,7 +50,7 @@ class FakeDatasets final : public flight::FlightService::Service {
     }
     flight::FlightEndpoint& endpoint = *response->add_endpoint();
     endpoint.add_location()->set_uri("grpc+tcp://" + feed_);
-    endpoint.mutable_ticket()->set_ticket(kToken);
+    endpoint.mutable_ticket()->set_ticket(kPushToken);
     return grpc::Status::OK;
   }
 
@@ -104,7 +104,7 @@ class PushFilesTest : public ::testing::Test {
     context.seal = [this](const v1::SealPartitionRequest& request) {
       return coordinator_.Seal(request);
     };
-    feed_ = std::make_unique<FeedService>(context, kToken, "job-token");
+    feed_ = std::make_unique<FeedService>(context, kPushToken, "job-token");
     feed_server_ = net::Server::Start({}, {feed_.get()}).value();
     server_ = net::Server::Start({}, {&coordinator_}).value();
     {
@@ -113,7 +113,7 @@ class PushFilesTest : public ::testing::Test {
     }
     options_.target = {server_->endpoint().tcp(), "job", "train", "me"};
     options_.columns = "image,label";
-    options_.timeout = kDeadline;
+    options_.timeout = kPushDeadline;
   }
   ~PushFilesTest() override {
     feed_->Stop();
@@ -186,7 +186,7 @@ TEST_F(PushFilesTest, OneThatDiedInAPartitionGoesOnBehindTheRowsThatAreThere) {
   const auto died = PushFiles(options_, [&](const PushProgress& so_far) {
     if (so_far.rows < 200) return absl::OkStatus();
     // What was acknowledged is all that counts.
-    const absl::Time deadline = absl::Now() + kDeadline;
+    const absl::Time deadline = absl::Now() + kPushDeadline;
     while (spool_->used_bytes("train") < 100 * kPixels &&
            absl::Now() < deadline) {
       absl::SleepFor(absl::Milliseconds(1));
