@@ -20,7 +20,7 @@ std::string PlaceOf(const Job& job, const std::string& name) {
 }
 
 void RestartJob(const Context& context, const std::string& id,
-                const std::string& task, const Recovery& recovery,
+                const std::string& task, const RecoveryPlan& recovery,
                 const std::string& reason) {
   JobRuntime& runtime = context.runtime.jobs[id];
   // Shards of the next gang say anew what they have saved.
@@ -47,7 +47,7 @@ void Recover(const Context& context, const std::string& id,
       (job->state != JobState::kStarting && job->state != JobState::kRunning)) {
     return;
   }
-  const Recovery recovery = DecideRecovery(*job, lost, exit);
+  const RecoveryPlan recovery = DecideRecovery(*job, lost, exit);
   switch (recovery.remedy) {
     case Remedy::kFail:
       return FailJob(context, id, lost.front(),
@@ -93,7 +93,7 @@ void ReplaceTasks(const Context& context, const std::string& id) {
       continue;
     }
     // The others would wait for it; so all of them wait for a place.
-    RestartJob(context, id, name, Recovery(),
+    RestartJob(context, id, name, RecoveryPlan(),
                absl::StrCat("there was no room for ", name, " for ",
                             tfd::FormatDuration(context.terms.start_deadline),
                             ": ", plan.reason));

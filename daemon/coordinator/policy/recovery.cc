@@ -73,9 +73,10 @@ std::string DescribeLostRows(const Job& job,
 
 }  // namespace
 
-Recovery DecideRecovery(const Job& job, const std::vector<std::string>& lost,
-                        const std::optional<ExitCause>& exit) {
-  Recovery recovery;
+RecoveryPlan DecideRecovery(const Job& job,
+                            const std::vector<std::string>& lost,
+                            const std::optional<ExitCause>& exit) {
+  RecoveryPlan recovery;
   const int max_failures = job.facts.max_failures;
   if (max_failures == 0 || IsPermanent(exit)) return recovery;
   recovery.counted = !IsNodes(exit);

@@ -26,7 +26,7 @@ namespace tfd::coordinator {
 
 enum class Remedy { kFail, kReplace, kRestart };
 
-struct Recovery {
+struct RecoveryPlan {
   Remedy remedy = Remedy::kFail;
   // Against restart.max_failures.
   bool counted = false;
@@ -37,8 +37,9 @@ struct Recovery {
 
 // `lost` are names of tasks that have ended badly together; `exit` is how the
 // first of them did, as far as known.
-Recovery DecideRecovery(const Job& job, const std::vector<std::string>& lost,
-                        const std::optional<ExitCause>& exit);
+RecoveryPlan DecideRecovery(const Job& job,
+                            const std::vector<std::string>& lost,
+                            const std::optional<ExitCause>& exit);
 
 }  // namespace tfd::coordinator
 

@@ -65,7 +65,7 @@ TEST(Recovery, WithNoFailuresAllowedNothingIsStartedAgain) {
   JobBuilder builder(Surviving(0));
   builder.Run();
   for (const ExitCause& exit : {Killed(), NodeGone()}) {
-    const Recovery recovery = DecideRecovery(builder.job(), {"ps/0"}, exit);
+    const RecoveryPlan recovery = DecideRecovery(builder.job(), {"ps/0"}, exit);
     EXPECT_EQ(recovery.remedy, Remedy::kFail);
     EXPECT_EQ(recovery.note, "");
   }
@@ -84,10 +84,12 @@ TEST(Recovery, FailuresAreUsedUpAndLostNodesAreNot) {
   JobBuilder builder(Surviving(2));
   builder.Run();
   builder.job().failures = 2;
-  const Recovery own = DecideRecovery(builder.job(), {"worker/0"}, Killed());
+  const RecoveryPlan own =
+      DecideRecovery(builder.job(), {"worker/0"}, Killed());
   EXPECT_EQ(own.remedy, Remedy::kFail);
   EXPECT_THAT(own.note, HasSubstr("restart.max_failures: 2 are used up"));
-  const Recovery node = DecideRecovery(builder.job(), {"worker/0"}, NodeGone());
+  const RecoveryPlan node =
+      DecideRecovery(builder.job(), {"worker/0"}, NodeGone());
   EXPECT_EQ(node.remedy, Remedy::kReplace);
   EXPECT_FALSE(node.counted);
 }
@@ -120,7 +122,8 @@ TEST(Recovery, RowsThatWereOnALostNodeAreTheEnd) {
             Remedy::kRestart);
   builder.Do(
       PartitionSealed{"j", "train", "p", "0", {"a", 60, 5, "feed/0", "/x"}});
-  const Recovery lost = DecideRecovery(builder.job(), {"feed/0"}, NodeGone());
+  const RecoveryPlan lost =
+      DecideRecovery(builder.job(), {"feed/0"}, NodeGone());
   EXPECT_EQ(lost.remedy, Remedy::kFail);
   EXPECT_THAT(lost.note, HasSubstr("60 rows that were pushed to feed/0"));
 }
