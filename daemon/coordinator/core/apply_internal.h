@@ -80,7 +80,7 @@ class Applier {
   bool MoveTask(Task& task, TaskState to, const std::string& reason);
   // A job's end: what becomes of its tasks, and who learns of it.
   void EndJob(Job& job, TaskState remaining, const std::string& why);
-  // All that is not over yet, but feeds that `spared`; the nodes learn of it.
+  // Ends every task that has not ended, but for feeds that are spared.
   void StopTasks(Job& job, bool spare_feeds, TaskState remaining,
                  const std::string& why);
   // The process is gone, as far as anybody knows.

@@ -25,8 +25,13 @@ std::vector<Task> TasksOf(const JobFacts& facts) {
   return tasks;
 }
 
-bool MayBeReplaced(const Task& task) {
-  return (task.state == TaskState::kFailed || task.state == TaskState::kLost) &&
+// Between two gangs there are only feeds.
+bool MayBeReplaced(const Job& job, const Task& task) {
+  const bool is_time =
+      job.state == JobState::kStarting || job.state == JobState::kRunning ||
+      (job.state == JobState::kRestarting && task.role == Role::kFeed);
+  return is_time &&
+         (task.state == TaskState::kFailed || task.state == TaskState::kLost) &&
          !task.replace_at.has_value();
 }
 
@@ -177,11 +182,10 @@ void Applier::StopTasks(Job& job, bool spare_feeds, TaskState remaining,
   job.exporting.reset();
   std::set<std::string> nodes;
   for (Task& task : job.tasks) {
-    task.replace_at.reset();
     if (task.process_alive) nodes.insert(task.node);
-    if (IsEnd(task.state) || (spare_feeds && task.role == Role::kFeed)) {
-      continue;
-    }
+    if (spare_feeds && task.role == Role::kFeed) continue;
+    task.replace_at.reset();
+    if (IsEnd(task.state)) continue;
     // A task that never started cannot have ended well.
     const TaskState end =
         task.state == TaskState::kPending ? TaskState::kCancelled : remaining;
@@ -313,8 +317,7 @@ bool Applier::On(const TaskToBeReplaced& event) {
   Job* job = FindLiveJob(event.job);
   Task* task = job == nullptr ? nullptr : FindMutableTask(*job, event.task);
   if (task == nullptr) return false;
-  if ((job->state != JobState::kStarting && job->state != JobState::kRunning) ||
-      !MayBeReplaced(*task)) {
+  if (!MayBeReplaced(*job, *task)) {
     return Violation(
         absl::StrCat(event.task, " is ", TaskStateName(task->state), " in job ",
                      job->id, ", which is ", JobStateName(job->state),

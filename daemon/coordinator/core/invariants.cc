@@ -59,9 +59,8 @@ absl::Status CheckTasks(const State& state, const Job& job) {
       return Broken(job, absl::StrCat(TaskName(task), " is not there"));
     }
     if (task.replace_at.has_value() && !IsEnd(task.state)) {
-      return Broken(job, absl::StrCat(TaskName(task),
-                                      " goes on and is to be "
-                                      "replaced"));
+      return Broken(job,
+                    absl::StrCat(TaskName(task), " goes on and is replaced"));
     }
     if (task.generation > job.generation) {
       return Broken(
@@ -150,7 +149,7 @@ absl::Status CheckJob(const State& state, const Job& job) {
   if (ended != (job.ended_at != absl::Time())) {
     return Broken(job, "its end has no time, or the other way round");
   }
-  if ((job.state == JobState::kRestarting) && job.restart_reason.empty()) {
+  if (job.state == JobState::kRestarting && job.restart_reason.empty()) {
     return Broken(job, "nobody knows why it is started again");
   }
   if ((job.state == JobState::kFailed) != job.cause.has_value()) {

@@ -43,11 +43,14 @@ void Recover(const Context& context, const std::string& id,
              const std::vector<std::string>& lost, const std::string& message,
              const std::optional<ExitCause>& exit) {
   const Job* job = FindJob(context.state(), id);
-  if (job == nullptr || lost.empty() ||
-      (job->state != JobState::kStarting && job->state != JobState::kRunning)) {
+  if (job == nullptr || lost.empty() || IsEnd(job->state)) return;
+  const RecoveryPlan recovery = DecideRecovery(*job, lost, exit);
+  // A feed whose node is lost, and nothing that was pushed there: the next gang
+  // has another.
+  if (job->state == JobState::kRestarting &&
+      recovery.remedy == Remedy::kRestart) {
     return;
   }
-  const RecoveryPlan recovery = DecideRecovery(*job, lost, exit);
   switch (recovery.remedy) {
     case Remedy::kFail:
       return FailJob(context, id, lost.front(),
@@ -89,7 +92,8 @@ void ReplaceTasks(const Context& context, const std::string& id) {
           TaskReplaced{id, job->generation + 1, plan.placements.front()});
       continue;
     }
-    if (context.now - *task->replace_at < context.terms.start_deadline) {
+    if (job->state == JobState::kRestarting ||
+        context.now - *task->replace_at < context.terms.start_deadline) {
       continue;
     }
     // The others would wait for it; so all of them wait for a place.

@@ -12,8 +12,8 @@
 namespace tfd::coordinator {
 
 // `lost` have ended badly, which the state says already: the first of them is
-// the cause, `message` says what has happened. Nothing where the job has ended,
-// or is being started again.
+// the cause, `message` says what has happened. Nothing where the job has ended;
+// where it is being started again, only whether it still can be.
 void Recover(const Context& context, const std::string& job,
              const std::vector<std::string>& lost, const std::string& message,
              const std::optional<ExitCause>& exit);

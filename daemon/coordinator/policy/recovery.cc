@@ -35,8 +35,16 @@ double JitterOf(const Job& job) {
   return 1 + kJitter * (2 * share - 1);
 }
 
-absl::Duration DelayOf(const Job& job) {
-  if (job.restarts == 0) return absl::ZeroDuration();
+bool AreFeeds(const Job& job, const std::vector<std::string>& names) {
+  return std::all_of(names.begin(), names.end(),
+                     [&job](const std::string& name) {
+                       const Task* task = FindTask(job, name);
+                       return task != nullptr && task->role == Role::kFeed;
+                     });
+}
+
+absl::Duration DelayOf(const Job& job, const std::vector<std::string>& lost) {
+  if (job.restarts == 0 || AreFeeds(job, lost)) return absl::ZeroDuration();
   const int doublings = std::min(job.restarts - 1, kMaxDoublings);
   return JitterOf(job) *
          std::min(kLongestDelay, kFirstDelay * (int64_t{1} << doublings));
@@ -99,7 +107,7 @@ RecoveryPlan DecideRecovery(const Job& job,
         return IsReplaceable(job, name) && !stays;
       });
   recovery.remedy = replaceable ? Remedy::kReplace : Remedy::kRestart;
-  recovery.delay = DelayOf(job);
+  recovery.delay = DelayOf(job, lost);
   recovery.note = replaceable ? "; another process takes its place"
                   : job.checkpoints.empty()
                       ? "; the job starts again"

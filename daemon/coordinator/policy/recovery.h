@@ -12,6 +12,8 @@
 //   - A feed's rows are on its node: where that is gone, so are they.
 //   - The first time at once; from then on after 1 s, 2 s, 4 s … 1 min, give or
 //     take a quarter, so that jobs that fail together do not start together.
+//     A feed at once: a node that is to have no task of a job deletes its
+//     spool.
 #ifndef TFD_DAEMON_COORDINATOR_POLICY_RECOVERY_H_
 #define TFD_DAEMON_COORDINATOR_POLICY_RECOVERY_H_
 
